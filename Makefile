@@ -1,0 +1,87 @@
+# Weir's tasks; `make help` lists them. `make run` and `make test` need nothing
+# prepared beyond Go: scripts/setup.sh installs what is missing, or says what to
+# do. `.ci/run` is what CI runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+# A go.work around the checkout must not change what is built. The other two are
+# ocb's build settings: with them tests and distribution share the build cache.
+export GOWORK := off
+export CGO_ENABLED ?= 0
+export GOFLAGS := $(GOFLAGS) -trimpath -buildvcs=false
+
+TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
+OCB  := $(TOOL) builder --skip-strict-versioning=false
+
+CONFIG    ?= examples/detect.yaml
+TESTFLAGS ?=
+BENCH     ?= .
+FUZZTIME  ?= 10s
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##### the two that most people want
+
+.PHONY: run
+run: build ## watch this host's connections, a line each; CONFIG=file for another configuration
+	@scripts/run.sh $(CONFIG)
+
+.PHONY: test
+test: build ## all tests; those that need the kernel run as root only, with sudo if it is there
+	@scripts/setup.sh test
+	@scripts/test.sh $(TESTFLAGS)
+
+##### building
+
+.PHONY: build
+build: ## bin/weir, the lean distribution
+	@scripts/setup.sh build
+	@scripts/build.sh builder-config.yaml build weir
+
+.PHONY: build-wide
+build-wide: ## bin/weir-wide, with more exporters; several minutes at first
+	@scripts/setup.sh build
+	@scripts/build.sh builder-config.wide.yaml build-wide weir-wide
+
+.PHONY: cross
+cross: ## build for arm64, and the policy language for WebAssembly
+	GOARCH=arm64 go build ./...
+	cd build && GOARCH=arm64 go build -ldflags='-s -w' -o weir-arm64 .
+	GOOS=js GOARCH=wasm go build ./internal/policy
+
+##### changing
+
+.PHONY: generate
+generate: ## regenerate what is generated; kernel programs need clang-14, llvm-14, libbpf-dev
+	go generate ./...
+
+.PHONY: generate-check
+generate-check: ## show that regenerating changes nothing
+	@scripts/generate-check.sh
+
+.PHONY: lint
+lint: ## go vet, staticcheck, gofumpt, clang-format
+	@scripts/lint.sh
+
+.PHONY: fmt
+fmt: ## format Go and C
+	$(TOOL) gofumpt -w .
+	clang-format-14 -i $(wildcard bpf/*.[ch])
+
+.PHONY: bench
+bench: ## benchmarks; BENCH=regexp selects
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin build build-wide

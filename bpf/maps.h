@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// What every file of the programs includes, and the maps they share.
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "flow.h"
+
+// TCX_NEXT (Linux 6.6): the next program decides. On clsact it is TC_ACT_UNSPEC.
+enum { PASS = -1 };
+
+// Set by the loader.
+// Marks an answer that reject() turned around, so that the other hook lets it
+// go; random for each load, so that nobody can guess it.
+volatile const __u32 reject_mark = 0;
+// The agent's own process, for the safeguard `export`; 0: none.
+volatile const __u32 own_tgid = 0;
+
+// The number of the tables in force: a swap is one write of it. Its lowest bit
+// is the slot that holds them. 0: none yet.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} tables_in_force SEC(".maps");
+
+static __always_inline __u32 current_tables(void) {
+  __u32 zero = 0;
+  volatile __u32 *number = bpf_map_lookup_elem(&tables_in_force, &zero);
+  return number ? *number : 0;
+}
+
+// When these maps were made, in nanoseconds since 1970: the counters run from
+// then. Only user space reads and writes it.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u64);
+} created SEC(".maps");
+
+// Connections. Not LRU: an entry leaves only after its end was told.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1 << 20);
+  __type(key, struct flow_key);
+  __type(value, struct flow);
+} flows SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 1 << 24);
+} events SEC(".maps");
+
+enum interface_flags { INTERFACE_LOOPBACK = 1 << 0 };
+
+// Watched interfaces by index.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 8192);
+  __type(key, __u32);
+  __type(value, __u32);
+} interfaces SEC(".maps");
+
+#endif

@@ -1,0 +1,151 @@
+package connectionpolicyextension
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/securefile"
+)
+
+// maxListsSize bounds all lists of a policy together, in bytes; a single one is
+// bounded by policy.MaxListSize.
+const maxListsSize = 4 * policy.MaxListSize
+
+// fingerprint tells what was found when a policy was read: for each file, by
+// path, the hash of its content or why it could not be read. Equal fingerprints
+// are equal policies, even where a file was renamed over or a link switched.
+type fingerprint map[string]string
+
+func (f fingerprint) equal(other fingerprint) bool { return maps.Equal(f, other) }
+
+// candidate is a policy as it was read; policy is nil where err is set.
+type candidate struct {
+	seen     fingerprint
+	policy   *policy.Policy
+	warnings []policy.Warning
+	err      error
+}
+
+// reader reads the policy and the lists that it names.
+type reader struct {
+	// file is the policy file; empty where inline is set.
+	file   string
+	inline *yaml.Node
+	// source is what the policy is called in messages and records.
+	source string
+	// access is securefile.Private unless the checks are switched off.
+	access securefile.Access
+	now    func() time.Time
+}
+
+func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
+	r := &reader{file: cfg.File, source: cfg.File, access: cfg.access(securefile.Private), now: now}
+	if cfg.Policy == nil {
+		return r, nil
+	}
+	r.source = "extensions::" + id + "::policy"
+	root, err := inlineNode(cfg.Policy, r.source)
+	if err != nil {
+		return nil, err
+	}
+	r.inline = root
+	return r, nil
+}
+
+// load reads everything once. What is parsed is what the fingerprint is of.
+func (r *reader) load() *candidate {
+	c := &candidate{seen: fingerprint{}}
+	total := 0
+	doc := policy.Document{Root: r.inline, Now: r.now()}
+	doc.Open = func(name string) ([]byte, error) {
+		content, err := r.read(c.seen, r.listPath(name), policy.MaxListSize)
+		if total += len(content); total > maxListsSize {
+			return nil, fmt.Errorf("the lists are larger than %d MiB together", maxListsSize>>20)
+		}
+		return content, err
+	}
+	if r.inline != nil {
+		doc.KeyPrefix = r.source
+	} else {
+		content, err := r.read(c.seen, r.file, policy.MaxPolicySize)
+		if err != nil {
+			c.err = err
+			return c
+		}
+		doc.Name, doc.Content = r.file, content
+	}
+	c.policy, c.warnings, c.err = policy.Load(doc)
+	return c
+}
+
+// listPath is where a list file is: its name is relative to the folder of the
+// policy file, of an inline policy to the working directory.
+func (r *reader) listPath(name string) string {
+	if filepath.IsAbs(name) || r.file == "" {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(filepath.Dir(r.file), name)
+}
+
+// read reads a file and notes what it found in seen. A file that is named twice
+// and changed in between cannot be told by its first hash, so it gets a mark
+// that no later look can equal.
+func (r *reader) read(seen fingerprint, path string, limit int64) ([]byte, error) {
+	var content bytes.Buffer
+	err := securefile.Copy(&content, path, r.access, limit)
+	mark := markOf(content.Bytes(), err)
+	if before, ok := seen[path]; ok && before != mark {
+		mark = "changed while it was read"
+	}
+	seen[path] = mark
+	if err != nil {
+		return nil, explain(err)
+	}
+	return content.Bytes(), nil
+}
+
+// unchanged tells whether the files of seen are still as they were. It keeps
+// nothing in memory.
+func (r *reader) unchanged(seen fingerprint) bool {
+	for path, mark := range seen {
+		limit := int64(policy.MaxListSize)
+		if path == r.file {
+			limit = policy.MaxPolicySize
+		}
+		hash := sha256.New()
+		err := securefile.Copy(hash, path, r.access, limit)
+		if mark != markOfSum(hash.Sum(nil), err) {
+			return false
+		}
+	}
+	return true
+}
+
+func markOf(content []byte, err error) string {
+	sum := sha256.Sum256(content)
+	return markOfSum(sum[:], err)
+}
+
+func markOfSum(sum []byte, err error) string {
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	return string(sum)
+}
+
+// explain adds the setting that lets a trial do without the checks.
+func explain(err error) error {
+	var insecure *securefile.InsecureError
+	if errors.As(err, &insecure) {
+		return fmt.Errorf("%w, or set allow_insecure_files: true for a trial", err)
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package connectionpolicyextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/extension/connectionpolicyextension/internal/metadata"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// reporter tells the operator of the Collector: by log, by component status and
+// by metrics of its own.
+type reporter struct {
+	logger    *zap.Logger
+	telemetry *metadata.TelemetryBuilder
+	// host is nil until the first policy is in force; the Collector itself
+	// reports the status of the start.
+	host component.Host
+}
+
+// change tells of a change after which current is in force.
+func (r *reporter) change(c telemetry.PolicyChange, current Generation, loaded time.Time) {
+	ctx := context.Background()
+	r.telemetry.WeirPolicyChanges.Add(ctx, 1, metric.WithAttributes(attribute.String("change", c.Change.String())))
+	r.telemetry.WeirPolicyGeneration.Record(ctx, int64(current.Number))
+	if current.Policy != nil {
+		r.telemetry.WeirPolicyRules.Record(ctx, int64(len(current.Policy.Rules)))
+		r.telemetry.WeirPolicyLoadTime.Record(ctx, loaded.Unix())
+	}
+	fields := []zap.Field{zap.Uint64("generation", current.Number), zap.String("source", c.Source), zap.String("detail", c.Detail)}
+	switch c.Change {
+	case telemetry.PolicyLoaded:
+		r.differs(nil)
+		r.logger.Info("Policy loaded", fields...)
+	case telemetry.PolicyConfirmed:
+		r.logger.Info("Policy confirmed", fields...)
+	case telemetry.PolicyRolledBack:
+		r.differs(errors.New(c.Detail))
+		r.logger.Warn("Policy rolled back", fields...)
+	}
+}
+
+// refusal tells of a policy that was refused, with every line of the error.
+func (r *reporter) refusal(err error) {
+	r.differs(err)
+	r.logger.Error("Policy refused", zap.Strings("errors", strings.Split(err.Error(), "\n")))
+}
+
+// restored tells that the file is again what is in force.
+func (r *reporter) restored(current Generation) {
+	r.differs(nil)
+	r.logger.Info("The policy file is again the policy in force",
+		zap.Uint64("generation", current.Number), zap.String("source", current.Source))
+}
+
+func (r *reporter) warnings(warnings []policy.Warning) {
+	for _, w := range warnings {
+		r.logger.Warn("Policy warning", zap.Int("line", w.Line), zap.String("rule", w.Rule), zap.String("warning", w.String()))
+	}
+}
+
+// differs sets the component status: an error while what is in the file is not
+// what is in force.
+func (r *reporter) differs(err error) {
+	refused, event := int64(0), componentstatus.NewEvent(componentstatus.StatusOK)
+	if err != nil {
+		refused, event = 1, componentstatus.NewRecoverableErrorEvent(err)
+	}
+	r.telemetry.WeirPolicyRefused.Record(context.Background(), refused)
+	if r.host != nil {
+		componentstatus.ReportStatus(r.host, event)
+	}
+}
+
+// oneLine is the first line of an error and how many there are besides.
+func oneLine(err error) string {
+	first, rest, more := strings.Cut(err.Error(), "\n")
+	if !more {
+		return first
+	}
+	return fmt.Sprintf("%s (and %d more)", first, strings.Count(rest, "\n")+1)
+}

@@ -1,0 +1,144 @@
+package connectionpolicyextension
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// version is a generation with what was seen of the files it came from.
+type version struct {
+	Generation
+	seen fingerprint
+}
+
+// step does what is due at now and returns when it wants to be called again.
+func (e *policyExtension) step(now time.Time) time.Time {
+	if e.confirm.waiting {
+		switch {
+		case e.confirm.given():
+			e.confirmed("by touching " + e.confirm.file)
+		case !now.Before(e.confirm.deadline):
+			e.rollBack(now)
+		}
+	}
+	if c := e.watch.poll(now); c != nil {
+		e.lockedOut = nil
+		e.consider(c)
+	} else if e.lockedOut != nil && e.confirm.beforehand(e.cfg.File) {
+		c := e.lockedOut
+		e.lockedOut = nil
+		e.consider(c)
+	}
+	next := e.watch.next
+	if e.confirm.waiting {
+		for _, at := range []time.Time{e.confirm.deadline, now.Add(confirmPoll)} {
+			if at.Before(next) {
+				next = at
+			}
+		}
+	}
+	return next
+}
+
+// consider decides what becomes of content that was read completely.
+func (e *policyExtension) consider(c *candidate) {
+	switch {
+	case c.err != nil:
+		e.refused(0, c.err)
+		return
+	case c.seen.equal(e.current.seen):
+		e.report.restored(e.current.Generation)
+		return
+	}
+	confirmsItself := e.confirm.waiting && c.seen.equal(e.confirm.back.seen)
+	if !confirmsItself {
+		if err := e.checkLockOut(c.policy); err != nil {
+			if errors.Is(err, errLockOut) {
+				e.lockedOut = c
+			}
+			e.refused(0, err)
+			return
+		}
+	}
+	before := e.current
+	if err := e.install(version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
+		e.refused(e.lastNumber, err)
+		return
+	}
+	detail := describe(c.policy)
+	if e.confirm.within > 0 && !confirmsItself {
+		e.confirm.wait(before, e.now())
+		detail += fmt.Sprintf("; generation %d returns at %s unless this is confirmed",
+			e.confirm.back.Number, e.confirm.deadline.Format(time.TimeOnly))
+	}
+	e.report.warnings(c.warnings)
+	e.tell(telemetry.PolicyLoaded, e.current.Number, detail)
+	if confirmsItself {
+		e.confirmed("the content is that of the confirmed policy again")
+	}
+}
+
+// install numbers a version, hands it to the subscribers and makes it the
+// current one unless one of them refuses it. A refused number is not used again,
+// since connections may have been judged under it.
+func (e *policyExtension) install(v version) error {
+	e.lastNumber++
+	v.Number = e.lastNumber
+	if err := e.subs.hand(v.Generation, e.current.Generation); err != nil {
+		return err
+	}
+	e.current = v
+	e.loaded = e.now()
+	return nil
+}
+
+// confirmed makes the current version the one that later changes return to.
+func (e *policyExtension) confirmed(how string) {
+	e.confirm.done()
+	e.tell(telemetry.PolicyConfirmed, e.current.Number, how)
+}
+
+// rollBack puts the last confirmed version in force again, under a new number.
+// What is in the file counts as refused until it changes.
+func (e *policyExtension) rollBack(now time.Time) {
+	given, back := e.current.Number, e.confirm.back
+	if err := e.install(back); err != nil {
+		e.confirm.deadline = now.Add(rollBackRetry)
+		e.refused(e.lastNumber, fmt.Errorf("return to the policy of generation %d: %w", back.Number, err))
+		return
+	}
+	e.confirm.done()
+	e.tell(telemetry.PolicyRolledBack, e.current.Number, fmt.Sprintf(
+		"generation %d was not confirmed within %v, the policy of generation %d is in force again", given, e.confirm.within, back.Number))
+}
+
+// refused tells that something was not taken up and why; number is 0 for what
+// was not handed out.
+func (e *policyExtension) refused(number uint64, err error) {
+	e.report.refusal(err)
+	e.tell(telemetry.PolicyRefused, number, fmt.Sprintf("%s; generation %d stays in force", oneLine(err), e.current.Number))
+}
+
+func (e *policyExtension) tell(change telemetry.Change, number uint64, detail string) {
+	record := telemetry.PolicyChange{
+		Time: e.now(), Change: change, Generation: number, Source: e.watch.reader.source, Detail: detail,
+	}
+	e.report.change(record, e.current.Generation, e.loaded)
+	e.subs.tell(record)
+}
+
+func describe(p *policy.Policy) string {
+	mode := "detect"
+	if p.Mode == policy.Prevent {
+		mode = "prevent"
+	}
+	rules := fmt.Sprintf("%d rules", len(p.Rules))
+	if len(p.Rules) == 1 {
+		rules = "1 rule"
+	}
+	return rules + ", mode " + mode
+}

@@ -1,0 +1,38 @@
+package datapath
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// clock turns the kernel's CLOCK_MONOTONIC, which packets are stamped with, into
+// wall time.
+type clock struct {
+	offset  time.Duration // wall time in ns since 1970 at monotonic zero
+	checked time.Time
+}
+
+func newClock() *clock {
+	c := &clock{}
+	c.measure()
+	return c
+}
+
+// adjust follows steps and slews of the wall clock.
+func (c *clock) adjust() {
+	if time.Since(c.checked) > 10*time.Second {
+		c.measure()
+	}
+}
+
+func (c *clock) measure() {
+	var mono unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil {
+		return // cannot fail on Linux
+	}
+	c.checked = time.Now()
+	c.offset = time.Duration(c.checked.UnixNano() - mono.Nano())
+}
+
+func (c *clock) wall(mono uint64) time.Time { return time.Unix(0, int64(mono)+int64(c.offset)) }

@@ -1,0 +1,188 @@
+// Package datapath drives the kernel programs of bpf/: it loads, attaches and
+// pins them, swaps the policy tables and reads what they tell. No other room
+// speaks to the kernel about packets.
+package datapath
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/bpf"
+)
+
+// Config is what a datapath is opened with.
+type Config struct {
+	// MaxEntries is the size of the flow table in connections.
+	MaxEntries uint32
+	// Include and Exclude are globs of interface names. Without Include, the
+	// interfaces with a route off the host are watched.
+	Include, Exclude []string
+	// PinPath is the folder for this network namespace's pins; empty: the default
+	// below /sys/fs/bpf/weir.
+	PinPath string
+}
+
+// Datapath is the live instance of its network namespace.
+type Datapath struct {
+	config Config
+	log    *zap.Logger
+	lock   net.Listener
+	pins   pins
+
+	objects bpf.ConnectionsObjects
+	inner   map[string]*ebpf.MapSpec // templates of the table maps
+	events  *ringbuf.Reader
+	sweep   sync.Mutex
+
+	swap   sync.Mutex
+	tables uint32 // number of the tables in force
+
+	attach     sync.Mutex
+	attached   map[int]*watch // by interface index
+	watching   chan struct{}  // closed to end the watch for interfaces
+	watchEnded sync.WaitGroup
+	names      nameCache
+
+	// Since is when the counters began: with the maps, not with the process.
+	Since time.Time
+
+	breakSwap bool // tests: fill the tables in force in place
+}
+
+// Open takes the network namespace's lock, loads the programs and takes over
+// the maps that an earlier instance left pinned. Nothing is attached yet.
+func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
+	lock, err := takeLock()
+	if err != nil {
+		return nil, err
+	}
+	d := &Datapath{config: cfg, log: log, lock: lock, attached: map[int]*watch{}}
+	d.pins, err = openPins(cfg.PinPath)
+	if err == nil {
+		err = d.load()
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Datapath) load() error {
+	// Kernels before 5.11 charge maps to this limit.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return needsPrivilege("raise the locked-memory limit", err)
+	}
+	spec, err := bpf.LoadConnections()
+	if err != nil {
+		return fmt.Errorf("read the compiled programs: %w", err)
+	}
+	spec.Maps["flows"].MaxEntries = d.config.MaxEntries
+	if err := setConstants(spec); err != nil {
+		return err
+	}
+	d.inner = map[string]*ebpf.MapSpec{}
+	for _, name := range tableMaps {
+		d.inner[name] = spec.Maps[name].InnerMap
+	}
+	kept := d.pins.loadMaps(spec, d.log)
+	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: kept})
+	closeMaps(kept) // the collection holds clones
+	if err != nil {
+		return explainLoad(err)
+	}
+	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
+		d.objects.Close()
+		return fmt.Errorf("read the events' ring buffer: %w", err)
+	}
+	if err := d.readState(); err != nil {
+		return errors.Join(err, d.events.Close(), d.objects.Close())
+	}
+	return nil
+}
+
+// readState finds out where the maps' earlier life, if they had one, ended.
+func (d *Datapath) readState() error {
+	if err := d.objects.TablesInForce.Lookup(uint32(0), &d.tables); err != nil {
+		return fmt.Errorf("read the number of the tables in force: %w", err)
+	}
+	var created int64
+	if err := d.objects.Created.Lookup(uint32(0), &created); err != nil {
+		return fmt.Errorf("read when the maps were made: %w", err)
+	}
+	if created == 0 {
+		created = time.Now().UnixNano()
+		if err := d.objects.Created.Put(uint32(0), created); err != nil {
+			return fmt.Errorf("note when the maps were made: %w", err)
+		}
+	}
+	d.Since = time.Unix(0, created)
+	return nil
+}
+
+// setConstants fills in what differs between two loads.
+func setConstants(spec *ebpf.CollectionSpec) error {
+	var random [4]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("draw the mark of answers: %w", err)
+	}
+	mark := binary.NativeEndian.Uint32(random[:]) | 1 // never 0
+	if err := spec.Variables["reject_mark"].Set(mark); err != nil {
+		return fmt.Errorf("set the mark of answers: %w", err)
+	}
+	if err := spec.Variables["own_tgid"].Set(uint32(os.Getpid())); err != nil {
+		return fmt.Errorf("set the agent's process: %w", err)
+	}
+	return nil
+}
+
+// explainLoad says in a sentence what the kernel lacks.
+func explainLoad(err error) error {
+	var verifier *ebpf.VerifierError
+	switch {
+	case errors.As(err, &verifier):
+		return fmt.Errorf("the kernel refuses the programs; they need Linux 6.6 or newer: %w", err)
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("this kernel lacks what the programs need; they need Linux 6.6 or newer: %w", err)
+	}
+	return needsPrivilege("load the programs", err)
+}
+
+// needsPrivilege names the capabilities where the kernel said no.
+func needsPrivilege(doing string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%s: %w; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func closeMaps(maps map[string]*ebpf.Map) {
+	for _, m := range maps {
+		m.Close()
+	}
+}
+
+// Close ends the watch. Unless the datapath is pinned, the kernel forgets it.
+func (d *Datapath) Close() error {
+	d.stopWatching()
+	d.attach.Lock()
+	defer d.attach.Unlock()
+	var errs []error
+	for index, w := range d.attached {
+		errs = append(errs, w.close())
+		delete(d.attached, index)
+	}
+	errs = append(errs, d.events.Close(), d.objects.Close(), d.lock.Close())
+	return errors.Join(errs...)
+}

@@ -1,0 +1,259 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// Attach watches the chosen interfaces, and from then on those that appear and
+// are chosen. That none is there yet is no error.
+func (d *Datapath) Attach() error {
+	if err := d.checkGlobs(); err != nil {
+		return err
+	}
+	d.watching = make(chan struct{})
+	links := make(chan netlink.LinkUpdate, 64)
+	routes := make(chan netlink.RouteUpdate, 64)
+	watching := d.watching
+	report := func(err error) {
+		select {
+		case <-watching: // the end of the subscription is told as an error
+		default:
+			d.log.Warn("The kernel's news of interfaces were interrupted.", zap.Error(err))
+		}
+	}
+	err := netlink.LinkSubscribeWithOptions(links, d.watching, netlink.LinkSubscribeOptions{ErrorCallback: report})
+	if err != nil {
+		return fmt.Errorf("follow interfaces: %w", err)
+	}
+	err = netlink.RouteSubscribeWithOptions(routes, d.watching, netlink.RouteSubscribeOptions{ErrorCallback: report})
+	if err != nil {
+		close(d.watching)
+		d.watching = nil
+		return fmt.Errorf("follow routes: %w", err)
+	}
+	if err := d.refresh(true); err != nil {
+		d.stopWatching()
+		drain(links, routes)
+		return err
+	}
+	d.watchEnded.Add(1)
+	go d.follow(links, routes)
+	return nil
+}
+
+// settle is how long news are collected before the interfaces are looked at.
+const settle = 50 * time.Millisecond
+
+// follow looks again whenever an interface or a route changed. News may be lost
+// under load, so it looks now and then of its own accord.
+func (d *Datapath) follow(links chan netlink.LinkUpdate, routes chan netlink.RouteUpdate) {
+	defer d.watchEnded.Done()
+	defer drain(links, routes)
+	const anyway = 30 * time.Second
+	timer := time.NewTimer(anyway)
+	defer timer.Stop()
+	for {
+		select {
+		case <-d.watching:
+			return
+		case _, ok := <-links:
+			if !ok {
+				links = nil
+			}
+			timer.Reset(settle)
+		case _, ok := <-routes:
+			if !ok {
+				routes = nil
+			}
+			timer.Reset(settle)
+		case <-timer.C:
+			timer.Reset(anyway)
+			if err := d.refresh(false); err != nil {
+				d.log.Warn("The interfaces could not be looked at.", zap.Error(err))
+			}
+		}
+	}
+}
+
+// drain lets the subscriptions' goroutines end.
+func drain(links chan netlink.LinkUpdate, routes chan netlink.RouteUpdate) {
+	if links != nil {
+		go func() {
+			for range links {
+			}
+		}()
+	}
+	if routes != nil {
+		go func() {
+			for range routes {
+			}
+		}()
+	}
+}
+
+func (d *Datapath) stopWatching() {
+	if d.watching == nil {
+		return
+	}
+	close(d.watching)
+	d.watchEnded.Wait()
+	d.watching = nil
+}
+
+// refresh attaches to the interfaces that are chosen now and leaves the others.
+// At the start an interface that cannot be watched is an error.
+func (d *Datapath) refresh(first bool) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	routed, err := routedInterfaces()
+	if err != nil {
+		return err
+	}
+	d.attach.Lock()
+	defer d.attach.Unlock()
+	var errs []error
+	present := map[int]bool{}
+	for _, l := range links {
+		attrs := l.Attrs()
+		present[attrs.Index] = d.isChosen(attrs, routed)
+		d.names.set(uint32(attrs.Index), attrs.Name)
+		w := d.attached[attrs.Index]
+		if !present[attrs.Index] {
+			continue
+		}
+		if w != nil {
+			w.name = attrs.Name
+			continue
+		}
+		if err := d.attachTo(l); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		d.log.Info("Watching an interface.", zap.String("interface", attrs.Name), zap.Int("index", attrs.Index))
+	}
+	for index := range d.attached {
+		if !present[index] {
+			d.log.Info("No longer watching an interface.", zap.String("interface", d.attached[index].name))
+			d.detachFrom(index)
+		}
+	}
+	if first {
+		errs = append(errs, d.leaveStale())
+		return errors.Join(errs...)
+	}
+	for _, err := range errs {
+		d.log.Error("An interface could not be watched.", zap.Error(err))
+	}
+	return nil
+}
+
+// leaveStale removes the pinned links of interfaces that are no longer chosen.
+func (d *Datapath) leaveStale() error {
+	names, err := d.pins.entries()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if index, ok := linkIndex(name); ok && d.attached[index] == nil {
+			if err := unpinFile(d.pins.folder, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Interfaces are the names of those watched.
+func (d *Datapath) Interfaces() []string {
+	d.attach.Lock()
+	defer d.attach.Unlock()
+	var names []string
+	for _, w := range d.attached {
+		names = append(names, w.name)
+	}
+	return names
+}
+
+func (d *Datapath) checkGlobs() error {
+	for _, list := range [][]string{d.config.Include, d.config.Exclude} {
+		for _, glob := range list {
+			if _, err := path.Match(glob, ""); err != nil {
+				return fmt.Errorf("interface glob %q: %w; accepted are names with * ? and [a-z]", glob, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) isChosen(attrs *netlink.LinkAttrs, routed map[int]bool) bool {
+	if matchAny(d.config.Exclude, attrs.Name) {
+		return false
+	}
+	if len(d.config.Include) > 0 {
+		return matchAny(d.config.Include, attrs.Name)
+	}
+	return !isLoopback(attrs) && routed[attrs.Index]
+}
+
+func isLoopback(attrs *netlink.LinkAttrs) bool { return attrs.Flags&net.FlagLoopback != 0 }
+
+func matchAny(globs []string, name string) bool {
+	for _, g := range globs {
+		if ok, _ := path.Match(g, name); ok { // checked at the start
+			return true
+		}
+	}
+	return false
+}
+
+// routedInterfaces are those that a route leads through to other hosts. Every
+// IPv6 interface has routes for link-local and multicast addresses: they do not
+// count.
+func routedInterfaces() (map[int]bool, error) {
+	routed := map[int]bool{}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := netlink.RouteList(nil, family)
+		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			if r.Type != unix.RTN_UNICAST || (r.Dst != nil && (r.Dst.IP.IsLinkLocalUnicast() || r.Dst.IP.IsMulticast())) {
+				continue
+			}
+			routed[r.LinkIndex] = true
+			for _, hop := range r.MultiPath {
+				routed[hop.LinkIndex] = true
+			}
+		}
+	}
+	return routed, nil
+}
+
+// nameCache remembers interface names by index, for events of interfaces that
+// may be gone.
+type nameCache struct{ names sync.Map }
+
+func (c *nameCache) set(index uint32, name string) { c.names.Store(index, strings.Clone(name)) }
+
+func (c *nameCache) get(index uint32) string {
+	if name, ok := c.names.Load(index); ok {
+		return name.(string)
+	}
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		c.set(index, i.Name)
+		return i.Name
+	}
+	return ""
+}

@@ -1,0 +1,169 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// The BPF file system, and Weir's folder in it.
+const (
+	bpffs   = "/sys/fs/bpf"
+	pinRoot = bpffs + "/weir"
+)
+
+// pins is a network namespace's folder in the BPF file system. What is pinned
+// there outlives the process.
+type pins struct{ folder string }
+
+// openPins finds the folder of the current network namespace. It makes nothing.
+func openPins(folder string) (pins, error) {
+	if folder != "" {
+		return pins{folder}, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &st); err != nil {
+		return pins{}, fmt.Errorf("find the network namespace: %w", err)
+	}
+	return pins{filepath.Join(pinRoot, "net-"+strconv.FormatUint(st.Ino, 10))}, nil
+}
+
+// create makes the folder, and mounts the file system where it is missing.
+func (p pins) create() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(bpffs, &fs); err != nil {
+		return fmt.Errorf("look at %s: %w", bpffs, err)
+	}
+	if fs.Type != unix.BPF_FS_MAGIC {
+		if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
+			return needsPrivilege("mount the BPF file system at "+bpffs, err)
+		}
+	}
+	if err := os.MkdirAll(p.folder, 0o700); err != nil {
+		return fmt.Errorf("make the folder for pins: %w", err)
+	}
+	return nil
+}
+
+func (p pins) mapPath(name string) string { return filepath.Join(p.folder, "map-"+name) }
+
+func (p pins) linkPath(ifindex int, hook string) string {
+	return filepath.Join(p.folder, fmt.Sprintf("link-%d-%s", ifindex, hook))
+}
+
+// linkIndex is the interface index in a link's file name.
+func linkIndex(name string) (int, bool) {
+	parts := strings.Split(name, "-")
+	if len(parts) != 3 || parts[0] != "link" {
+		return 0, false
+	}
+	index, err := strconv.Atoi(parts[1])
+	return index, err == nil
+}
+
+// loadMaps opens the maps an earlier instance left, by name. If one does not fit
+// the programs, all are given up: they refer to each other.
+func (p pins) loadMaps(spec *ebpf.CollectionSpec, log *zap.Logger) map[string]*ebpf.Map {
+	kept := map[string]*ebpf.Map{}
+	for name, ms := range spec.Maps {
+		if strings.HasPrefix(name, ".") {
+			continue // constants: each load has its own
+		}
+		m, err := ebpf.LoadPinnedMap(p.mapPath(name), nil)
+		if err == nil {
+			kept[name] = m
+			err = ms.Compatible(m)
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			log.Warn("Maps of an earlier Weir do not fit and are replaced; its connections are forgotten.",
+				zap.String("map", name), zap.Error(err))
+		}
+		closeMaps(kept)
+		return nil
+	}
+	return kept
+}
+
+// remove deletes the folder and with it what only the pins keep alive.
+func (p pins) remove() error {
+	if err := os.RemoveAll(p.folder); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	os.Remove(pinRoot) // stays while other namespaces have pins
+	return nil
+}
+
+func unpinFile(folder, name string) error {
+	if err := os.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove pin %s: %w", name, err)
+	}
+	return nil
+}
+
+// entries lists the folder; a missing one is empty.
+func (p pins) entries() ([]string, error) {
+	list, err := os.ReadDir(p.folder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("list pins: %w", err)
+	}
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names, nil
+}
+
+// SetKeep pins everything, so that enforcement outlives the process, or takes
+// the pins away.
+func (d *Datapath) SetKeep(keep bool) error {
+	d.attach.Lock()
+	defer d.attach.Unlock()
+	if !keep {
+		for _, w := range d.attached {
+			w.unpin()
+		}
+		return d.pins.remove()
+	}
+	if err := d.pins.create(); err != nil {
+		return err
+	}
+	for name, m := range d.pinnedMaps() {
+		path := d.pins.mapPath(name)
+		if m.IsPinned() {
+			continue
+		}
+		os.Remove(path) // of maps that did not fit
+		if err := m.Pin(path); err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+	}
+	for index, w := range d.attached {
+		if err := w.pin(d.pins, index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
+	o := &d.objects.ConnectionsMaps
+	return map[string]*ebpf.Map{
+		"counters": o.Counters, "created": o.Created, "events": o.Events, "flows": o.Flows, "fragments": o.Fragments,
+		"interfaces": o.Interfaces, "reject_budgets": o.RejectBudgets, "settings": o.Settings,
+		"tables_in_force": o.TablesInForce, "traffic_totals": o.TrafficTotals,
+		"verdict_totals": o.VerdictTotals, "workspaces": o.Workspaces,
+		"sources4": o.Sources4, "sources6": o.Sources6, "destinations4": o.Destinations4,
+		"destinations6": o.Destinations6, "services": o.Services, "rows": o.Rows,
+		"entries": o.Entries, "matches": o.Matches,
+	}
+}

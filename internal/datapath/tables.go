@@ -1,0 +1,250 @@
+package datapath
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/weirnet/weir/bpf"
+	"github.com/weirnet/weir/internal/classifier"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// tableMaps are the outer maps: a slot each for the tables in force and the
+// next.
+var tableMaps = []string{
+	"sources4", "sources6", "destinations4", "destinations6", "services", "rows", "entries", "matches",
+}
+
+// Swap puts t in force by one write and returns the number that entries judged
+// by it bear. Packets are judged by the old tables or by the new, never by
+// parts of both: t is complete in the other slot before the number changes.
+func (d *Datapath) Swap(t *classifier.Tables) (uint32, error) {
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	next := d.tables + 1
+	slot := next & 1
+	if d.breakSwap {
+		slot = d.tables & 1
+	}
+	if err := d.fill(slot, t); err != nil {
+		return 0, fmt.Errorf("load the policy's tables: %w", err)
+	}
+	if d.breakSwap {
+		next += 1 // the slot that was filled in place
+	}
+	if err := d.objects.TablesInForce.Put(uint32(0), next); err != nil {
+		return 0, fmt.Errorf("put the policy's tables in force: %w", err)
+	}
+	d.tables = next
+	return next, nil
+}
+
+func (d *Datapath) fill(slot uint32, t *classifier.Tables) error {
+	if d.breakSwap {
+		if err := d.objects.Settings.Put(slot, bpf.ConnectionsPolicySettings{}); err != nil {
+			return err
+		}
+	}
+	o := &d.objects
+	for _, p := range []struct {
+		outer *ebpf.Map
+		name  string
+		rows  []classifier.PrefixRow
+		v6    bool
+	}{
+		{o.Sources4, "sources4", t.Source4, false},
+		{o.Sources6, "sources6", t.Source6, true},
+		{o.Destinations4, "destinations4", t.Destination4, false},
+		{o.Destinations6, "destinations6", t.Destination6, true},
+	} {
+		err := d.fillInner(p.outer, p.name, slot, len(p.rows), func(m *ebpf.Map) error {
+			if p.v6 {
+				return putBatch(m, keys6(p.rows), rowNumbers(p.rows))
+			}
+			return putBatch(m, keys4(p.rows), rowNumbers(p.rows))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	err := d.fillInner(o.Services, "services", slot, 1, func(m *ebpf.Map) error {
+		return m.Put(uint32(0), bpf.ConnectionsPolicyServices{
+			SourcePort: t.Services.SourcePort, DestinationPort: t.Services.DestinationPort,
+			Protocol: t.Services.Protocol, Direction: t.Services.Direction,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	rows := kernelRows(t)
+	err = d.fillInner(o.Rows, "rows", slot, len(rows), func(m *ebpf.Map) error {
+		return putBatch(m, indexes(len(rows)), rows)
+	})
+	if err != nil {
+		return err
+	}
+	entries := kernelEntries(t)
+	err = d.fillInner(o.Entries, "entries", slot, len(entries), func(m *ebpf.Map) error {
+		return putBatch(m, indexes(len(entries)), entries)
+	})
+	if err != nil {
+		return err
+	}
+	err = d.fillInner(o.Matches, "matches", slot, len(t.Rules), func(*ebpf.Map) error { return nil })
+	if err != nil {
+		return err
+	}
+	return o.Settings.Put(slot, kernelSettings(t))
+}
+
+// fillInner makes a new inner map, fills it and puts it into the slot. The
+// kernel waits until nobody uses the one that was there.
+func (d *Datapath) fillInner(outer *ebpf.Map, name string, slot uint32, size int, fill func(*ebpf.Map) error) error {
+	spec := d.inner[name].Copy()
+	spec.MaxEntries = uint32(max(size, 1))
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return fmt.Errorf("make table %s for %d entries: %w", name, size, err)
+	}
+	defer m.Close() // the outer map keeps it
+	if err := fill(m); err != nil {
+		return fmt.Errorf("fill table %s with %d entries: %w", name, size, err)
+	}
+	if err := outer.Put(slot, m); err != nil {
+		return fmt.Errorf("place table %s: %w", name, err)
+	}
+	return nil
+}
+
+func putBatch[K, V any](m *ebpf.Map, keys []K, values []V) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := m.BatchUpdate(keys, values, nil)
+	return err
+}
+
+func indexes(n int) []uint32 {
+	list := make([]uint32, n)
+	for i := range list {
+		list[i] = uint32(i)
+	}
+	return list
+}
+
+func rowNumbers(rows []classifier.PrefixRow) []uint32 {
+	list := make([]uint32, len(rows))
+	for i, r := range rows {
+		list[i] = r.Row
+	}
+	return list
+}
+
+func keys4(rows []classifier.PrefixRow) []bpf.ConnectionsPrefix4 {
+	list := make([]bpf.ConnectionsPrefix4, len(rows))
+	for i, r := range rows {
+		a := r.Prefix.Addr().As4()
+		list[i] = bpf.ConnectionsPrefix4{Bits: uint32(r.Prefix.Bits()), Address: binary.NativeEndian.Uint32(a[:])}
+	}
+	return list
+}
+
+func keys6(rows []classifier.PrefixRow) []bpf.ConnectionsPrefix6 {
+	list := make([]bpf.ConnectionsPrefix6, len(rows))
+	for i, r := range rows {
+		list[i] = bpf.ConnectionsPrefix6{Bits: uint32(r.Prefix.Bits()), Address: addressWords(r.Prefix.Addr())}
+	}
+	return list
+}
+
+// addressWords is an address as flow_key holds it: IPv4 mapped, in network
+// order.
+func addressWords(a netip.Addr) (words [4]uint32) {
+	b := a.As16()
+	for i := range words {
+		words[i] = binary.NativeEndian.Uint32(b[i*4:])
+	}
+	return words
+}
+
+func kernelRows(t *classifier.Tables) []bpf.ConnectionsPolicyRow {
+	rows := make([]bpf.ConnectionsPolicyRow, len(t.Rows)/classifier.RowWords)
+	for i := range rows {
+		copy(rows[i].Word[:], t.Rows[i*classifier.RowWords:])
+	}
+	return rows
+}
+
+func kernelEntries(t *classifier.Tables) []bpf.ConnectionsPolicyEntry {
+	entries := make([]bpf.ConnectionsPolicyEntry, len(t.Entries))
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		k := bpf.ConnectionsPolicyEntry{Over: uint64(e.Over), Rule: e.Rule, Action: uint8(e.Action)}
+		for _, f := range []struct {
+			on   bool
+			flag bpf.ConnectionsEntryFlags
+		}{
+			{e.Shadow, bpf.ConnectionsEntryFlagsENTRY_SHADOW},
+			{e.Safeguard, bpf.ConnectionsEntryFlagsENTRY_SAFEGUARD},
+			{e.Undecided, bpf.ConnectionsEntryFlagsENTRY_UNDECIDED},
+			{e.ErrorAllows, bpf.ConnectionsEntryFlagsENTRY_ERROR_ALLOWS},
+			{e.Special == policy.OnLoopback, bpf.ConnectionsEntryFlagsENTRY_LOOPBACK},
+			{e.Special == policy.HopLimit255, bpf.ConnectionsEntryFlagsENTRY_NEIGHBOR},
+			{e.Special == policy.OwnSocket, bpf.ConnectionsEntryFlagsENTRY_OWN},
+		} {
+			if f.on {
+				k.Flags |= uint8(f.flag)
+			}
+		}
+		if e.Reject != nil {
+			k.Reject = uint8(bpf.ConnectionsRejectChoiceREJECT_NO)
+			if *e.Reject {
+				k.Reject = uint8(bpf.ConnectionsRejectChoiceREJECT_YES)
+			}
+		}
+		entries[i] = k
+	}
+	return entries
+}
+
+func kernelSettings(t *classifier.Tables) bpf.ConnectionsPolicySettings {
+	s := t.Settings
+	return bpf.ConnectionsPolicySettings{
+		Chunks:         uint32(t.Chunks),
+		Prevent:        bit(s.Prevent),
+		DefaultAction:  uint8(s.DefaultAction),
+		RejectMode:     uint8(s.Reject),
+		BlockMalformed: bit(s.BlockMalformed),
+		BlockNonIp:     bit(s.BlockNonIP),
+		RelatedIcmp:    bit(s.RelatedICMP),
+	}
+}
+
+func bit(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Matches reads how often each rule of the tables with that number decided. The
+// tables must be those in force or the ones before them.
+func (d *Datapath) Matches(tables uint32, rules int) ([]uint64, error) {
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	var m *ebpf.Map
+	if err := d.objects.Matches.Lookup(tables&1, &m); err != nil {
+		return nil, fmt.Errorf("find the counters of rules: %w", err)
+	}
+	defer m.Close()
+	counts := make([]uint64, rules)
+	for i := range counts {
+		if err := m.Lookup(uint32(i), &counts[i]); err != nil {
+			return nil, fmt.Errorf("read the counter of rule %d: %w", i, err)
+		}
+	}
+	return counts, nil
+}

@@ -1,0 +1,128 @@
+// Package engine joins the policy and the datapath: it is the life of a
+// connection from its first packet to the record of its end.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// Timeouts are the idle times after which a connection is over.
+type Timeouts = datapath.Timeouts
+
+// KeepMode says what stays in the kernel when the engine ends.
+type KeepMode uint8
+
+// The keep modes.
+const (
+	KeepAuto   KeepMode = iota // prevent keeps, detect unloads
+	KeepAlways                 // enforcement outlives the process
+	KeepNever
+)
+
+// Config is what an engine is made with.
+type Config struct {
+	// Include and Exclude are globs of interface names. Without Include, the
+	// interfaces with a route off the host are watched.
+	Include, Exclude []string
+	// MaxEntries is the size of the flow table in connections.
+	MaxEntries uint32
+	Timeouts   Timeouts
+	// UpdateInterval is the time between updates of a live connection; 0: none.
+	UpdateInterval time.Duration
+	Keep           KeepMode
+	// OnChange is told when the policy in force changes by itself: rules that
+	// expire. It must not block. It may be nil.
+	OnChange func(telemetry.PolicyChange)
+}
+
+// Engine is the one live instance of a network namespace.
+type Engine struct {
+	config Config
+	log    *zap.Logger
+	data   *datapath.Datapath
+
+	apply    sync.Mutex // one policy at a time
+	expiry   *time.Timer
+	pinned   bool
+	versions versions
+
+	stop    chan struct{}
+	running sync.WaitGroup
+	sweeps  sweeps
+}
+
+// New loads the programs. The policy in force, if an earlier instance left one
+// pinned, stays until Apply.
+func New(cfg Config, log *zap.Logger) (*Engine, error) {
+	data, err := datapath.Open(datapath.Config{
+		MaxEntries: cfg.MaxEntries, Include: cfg.Include, Exclude: cfg.Exclude,
+	}, log)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.OnChange == nil {
+		cfg.OnChange = func(telemetry.PolicyChange) {}
+	}
+	return &Engine{config: cfg, log: log, data: data, stop: make(chan struct{})}, nil
+}
+
+// Start watches the interfaces and hands records to sink, from one goroutine.
+// sink must neither block nor keep the slice. Without a policy applied before,
+// it is detect mode without rules.
+func (e *Engine) Start(sink func([]telemetry.Connection)) error {
+	if e.versions.latest() == nil {
+		if err := e.Apply(0, nil); err != nil {
+			return err
+		}
+	}
+	e.running.Add(2)
+	go func() {
+		defer e.running.Done()
+		e.read(sink)
+	}()
+	go func() {
+		defer e.running.Done()
+		e.sweep()
+	}()
+	if err := e.data.Attach(); err != nil {
+		return fmt.Errorf("watch the interfaces: %w", err)
+	}
+	return nil
+}
+
+// Shutdown hands the last records to sink and leaves the kernel as Keep says.
+func (e *Engine) Shutdown(context.Context) error {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	if e.expiry != nil {
+		e.expiry.Stop()
+	}
+	var errs []error
+	if e.pinned && !e.keeps(e.versions.latest()) {
+		errs = append(errs, e.data.SetKeep(false))
+	}
+	close(e.stop)
+	errs = append(errs, e.data.StopReading())
+	e.running.Wait()
+	return errors.Join(append(errs, e.data.Close())...)
+}
+
+func (e *Engine) keeps(v *version) bool {
+	switch e.config.Keep {
+	case KeepAlways:
+		return true
+	case KeepNever:
+		return false
+	}
+	return v != nil && v.policy.Mode == policy.Prevent
+}

@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// read turns the kernel's events into records until Shutdown.
+func (e *Engine) read(sink func([]telemetry.Connection)) {
+	var records []telemetry.Connection
+	err := e.data.Read(func(events []datapath.Event) {
+		records = records[:0]
+		now := time.Now()
+		for i := range events {
+			records = append(records, e.record(&events[i], now))
+		}
+		sink(records)
+	})
+	if err != nil {
+		e.log.Error("The kernel's events cannot be read any more; enforcement goes on without them.", zap.Error(err))
+	}
+}
+
+// record names what the kernel knows by number. The enumerations of telemetry
+// are those of bpf/flow.h.
+func (e *Engine) record(k *datapath.Event, now time.Time) telemetry.Connection {
+	v := e.versions.find(k.Tables)
+	r := telemetry.Connection{
+		Kind:      telemetry.Kind(k.Kind),
+		Time:      k.Time,
+		Observed:  now,
+		ID:        k.ID,
+		Tuple:     k.Tuple,
+		Direction: k.Direction,
+		Interface: k.Interface,
+		Judgement: telemetry.Judgement{
+			Rule:    v.ruleName(k.Rule),
+			Verdict: telemetry.Verdict(k.Verdict),
+			Action:  telemetry.Action(k.Action),
+			Prevent: k.Prevent,
+			Reason:  telemetry.Reason(k.Reason),
+		},
+		FirstSeen:   k.First,
+		LastSeen:    k.Last,
+		End:         telemetry.EndReason(k.End),
+		Source:      telemetry.Counts{Packets: k.Packets[0], Bytes: k.Bytes[0]},
+		Destination: telemetry.Counts{Packets: k.Packets[1], Bytes: k.Bytes[1]},
+		Count:       1,
+	}
+	if v != nil {
+		r.Judgement.Generation = v.generation
+	}
+	if k.ShadowRule != datapath.NoRule {
+		r.Judgement.ShadowRule = v.ruleName(k.ShadowRule)
+		r.Judgement.ShadowAction = telemetry.Action(k.ShadowAction)
+	}
+	return r
+}

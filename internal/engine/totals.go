@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// Totals takes a snapshot of the counters.
+func (e *Engine) Totals() (telemetry.Totals, error) {
+	t := telemetry.Totals{Since: e.data.Since, Active: e.sweeps.get().Active}
+	verdicts, err := e.data.Verdicts()
+	if err != nil {
+		return t, err
+	}
+	for _, v := range verdicts {
+		t.Verdicts = append(t.Verdicts, telemetry.VerdictTotal{
+			Verdict: telemetry.Verdict(v.Verdict), Action: telemetry.Action(v.Action),
+			Reason: telemetry.Reason(v.Reason), Protocol: v.Protocol, Direction: v.Direction, Count: v.Count,
+		})
+	}
+	traffic, err := e.data.Traffic()
+	if err != nil {
+		return t, err
+	}
+	for _, c := range traffic {
+		t.Traffic = append(t.Traffic, telemetry.TrafficTotal{
+			FromSource: c.FromSource, Verdict: telemetry.Verdict(c.Verdict), Protocol: c.Protocol,
+			Direction: c.Direction, Counts: telemetry.Counts{Packets: c.Packets, Bytes: c.Bytes},
+		})
+	}
+	t.Rules, err = e.ruleTotals()
+	return t, err
+}
+
+func (e *Engine) ruleTotals() ([]telemetry.RuleTotal, error) {
+	e.apply.Lock() // no swap between the two reads
+	defer e.apply.Unlock()
+	counts := map[string]uint64{}
+	for name, n := range e.versions.matches {
+		counts[name] += n
+	}
+	for _, v := range []*version{e.versions.previous, e.versions.current} {
+		if v == nil {
+			continue
+		}
+		matches, err := e.data.Matches(v.tables, len(v.rules))
+		if err != nil {
+			return nil, fmt.Errorf("count the matches of rules: %w", err)
+		}
+		for i, n := range matches {
+			counts[v.rules[i]] += n
+		}
+	}
+	totals := make([]telemetry.RuleTotal, 0, len(counts))
+	for name, n := range counts {
+		totals = append(totals, telemetry.RuleTotal{Rule: name, Count: n})
+	}
+	slices.SortFunc(totals, func(a, b telemetry.RuleTotal) int { return strings.Compare(a.Rule, b.Rule) })
+	return totals, nil
+}
+
+// Stats is what the engine tells of itself.
+type Stats struct {
+	// Lost counts connections without records, by cause.
+	Lost map[string]uint64
+	// Packets counts what the kernel did apart from judging connections, by
+	// cause.
+	Packets                            map[string]uint64
+	FlowEntries, FlowCapacity, Evicted uint64
+	// ProgramRunTime is 0 unless the kernel was told to measure
+	// (kernel.bpf_stats_enabled).
+	ProgramRunTime time.Duration
+	Interfaces     int
+	Generation     uint64
+	Rules          int
+}
+
+// lostCauses are those counters that mean records nobody will see.
+var lostCauses = []string{"flow_table_full"}
+
+// Stats takes a snapshot of the engine's own state.
+func (e *Engine) Stats() Stats {
+	s := Stats{
+		Lost: map[string]uint64{}, Packets: map[string]uint64{},
+		FlowEntries: e.sweeps.get().Entries, FlowCapacity: uint64(e.config.MaxEntries),
+		Interfaces: len(e.data.Interfaces()),
+	}
+	if v := e.versions.latest(); v != nil {
+		s.Generation, s.Rules = v.generation, len(v.policy.Rules)
+	}
+	s.ProgramRunTime, _ = e.data.RunTime()
+	counters, err := e.data.Counters()
+	if err != nil {
+		e.log.Warn("The kernel's counters cannot be read.", zap.Error(err))
+	}
+	for _, c := range counters {
+		if slices.Contains(lostCauses, c.Name) {
+			s.Lost[c.Name] = c.Count
+		} else {
+			s.Packets[c.Name] = c.Count
+		}
+	}
+	return s
+}

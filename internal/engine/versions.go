@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// version is a policy as it was put in force. The kernel's entries refer to it
+// by the number of its tables.
+type version struct {
+	tables     uint32
+	generation uint64 // 0 without a policy
+	policy     *policy.Policy
+	rules      []string // names of the walked rules
+}
+
+// ruleName is empty where no rule decided.
+func (v *version) ruleName(index uint32) string {
+	if v == nil || int64(index) >= int64(len(v.rules)) {
+		return ""
+	}
+	return v.rules[index]
+}
+
+// versions remembers those that live connections may still refer to.
+type versions struct {
+	mu       sync.RWMutex
+	byTables map[uint32]*version
+	current  *version
+	previous *version
+	// matches of rules in versions whose counters are gone, by name.
+	matches map[string]uint64
+}
+
+func (v *versions) add(n *version) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.byTables == nil {
+		v.byTables = map[uint32]*version{}
+	}
+	v.byTables[n.tables] = n
+	v.previous, v.current = v.current, n
+}
+
+// find returns nil for the tables of an earlier process.
+func (v *versions) find(tables uint32) *version {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.byTables[tables]
+}
+
+func (v *versions) latest() *version {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.current
+}
+
+// forget drops those below oldest, but for the last two: events on their way may
+// refer to them.
+func (v *versions) forget(oldest uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for tables, n := range v.byTables {
+		if tables < oldest && n != v.current && n != v.previous {
+			delete(v.byTables, tables)
+		}
+	}
+}
+
+// fold adds counters that are about to be overwritten.
+func (v *versions) fold(n *version, counts []uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.matches == nil {
+		v.matches = map[string]uint64{}
+	}
+	for i, count := range counts {
+		v.matches[n.rules[i]] += count
+	}
+}

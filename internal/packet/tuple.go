@@ -1,0 +1,60 @@
+// Package packet holds what is known of one packet after decoding: its
+// addresses, ports and the direction it takes through the host.
+package packet
+
+import "net/netip"
+
+// Direction says how a connection passes this host.
+type Direction uint8
+
+// The directions of DESIGN section 1; the numbers are those of bpf/flow.h.
+const (
+	Inbound   Direction = 1 // the destination is an address of this host
+	Outbound  Direction = 2 // sent by this host
+	Forwarded Direction = 3 // neither end is this host
+)
+
+// String is the value of the attribute weir.direction.
+func (d Direction) String() string {
+	switch d {
+	case Inbound:
+		return "inbound"
+	case Outbound:
+		return "outbound"
+	case Forwarded:
+		return "forwarded"
+	}
+	return "unknown"
+}
+
+// IP protocol numbers (IANA) that the datapath decodes beyond the addresses.
+const (
+	ICMP   uint8 = 1
+	TCP    uint8 = 6
+	UDP    uint8 = 17
+	ICMPv6 uint8 = 58
+)
+
+// Tuple names a connection: source is the initiator's end.
+type Tuple struct {
+	Source      netip.Addr
+	Destination netip.Addr
+	// SourcePort and DestinationPort are valid for TCP and UDP.
+	SourcePort      uint16
+	DestinationPort uint16
+	// Protocol is the IP protocol number.
+	Protocol uint8
+	// ICMPType and ICMPCode are valid for ICMP and ICMPv6; of a query and its
+	// reply they are the query's.
+	ICMPType uint8
+	ICMPCode uint8
+	// ICMPID is valid for query types that carry an identifier (echo and the
+	// like).
+	ICMPID uint16
+}
+
+// HasPorts says whether the port fields are valid.
+func (t Tuple) HasPorts() bool { return t.Protocol == TCP || t.Protocol == UDP }
+
+// IsICMP says whether the ICMP fields are valid.
+func (t Tuple) IsICMP() bool { return t.Protocol == ICMP || t.Protocol == ICMPv6 }

@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Limits of what is read.
+const (
+	// MaxPolicySize is the size in bytes up to which a policy is read.
+	MaxPolicySize = 16 << 20
+	// MaxListSize is the same for a list file of a group.
+	MaxListSize = 64 << 20
+	// maxAliased is how many nodes are read by way of aliases: a few nested
+	// aliases can stand for billions of nodes.
+	maxAliased = 1_000_000
+)
+
+// Document is a policy to be read.
+type Document struct {
+	// Name is what messages call it, usually the name of its file.
+	Name string
+	// Content is YAML or JSON.
+	Content []byte
+	// Root is read instead of Content when it is set: an inline policy.
+	Root *yaml.Node
+	// KeyPrefix stands before the keys in messages about an inline policy.
+	KeyPrefix string
+	// Open reads the list file of a group, by its path as the policy has it. Nil
+	// means that list files are refused.
+	Open func(name string) ([]byte, error)
+	// Now is compared with the expiry of rules, for warnings; zero is time.Now.
+	Now time.Time
+}
+
+// Load reads a policy and checks it. The error is of type Errors and holds all
+// problems; a policy with problems is not returned.
+func Load(doc Document) (*Policy, []Warning, error) {
+	if doc.Now.IsZero() {
+		doc.Now = time.Now()
+	}
+	d := &decoder{doc: doc}
+	root := doc.Root
+	if root == nil {
+		root = d.parse(doc.Content)
+	}
+	var p *Policy
+	if root != nil && len(d.errs) == 0 {
+		p = d.policy(root)
+	}
+	if d.more > 0 {
+		d.errs = append(d.errs, &Error{File: doc.Name, Found: fmt.Sprintf("%d more problems are not shown", d.more)})
+	}
+	if len(d.errs) > 0 {
+		return nil, d.warnings, d.errs
+	}
+	d.warn(p)
+	return p, d.warnings, nil
+}
+
+// decoder is the reading of one policy.
+type decoder struct {
+	doc      Document
+	errs     Errors
+	more     int
+	warnings []Warning
+	// aliased counts the nodes read by way of aliases.
+	aliased int
+	// addressGroups and nameGroups are the groups by name; nil for a group that
+	// had problems, so that its uses do not add to them.
+	addressGroups map[string]*addressGroup
+	nameGroups    map[string]*nameGroup
+	// keys are the criteria of the rules as text, to find those that repeat.
+	keys []string
+}
+
+// problem notes an error, up to the number that is told.
+func (d *decoder) problem(e *Error) {
+	if e.File == "" {
+		e.File = d.doc.Name
+	}
+	if len(d.errs) == maxErrors {
+		d.more++
+		return
+	}
+	d.errs = append(d.errs, e)
+}
+
+func (d *decoder) warnf(line int, rule, format string, args ...any) {
+	d.warnings = append(d.warnings, Warning{File: d.doc.Name, Line: line, Rule: rule, Text: fmt.Sprintf(format, args...)})
+}

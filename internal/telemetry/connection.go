@@ -1,0 +1,22 @@
+package telemetry
+
+import "time"
+
+// Duration is the time from the first packet to the last; of a folded record,
+// from the first connection to the last.
+func (c *Connection) Duration() time.Duration {
+	if c.FirstSeen.IsZero() || !c.LastSeen.After(c.FirstSeen) {
+		return 0
+	}
+	return c.LastSeen.Sub(c.FirstSeen)
+}
+
+// folded says whether the record stands for several connections.
+func (c *Connection) folded() bool { return c.Count > 1 }
+
+// counted says whether Source and Destination are valid.
+func (c *Connection) counted() bool { return c.Kind != ConnectionStart }
+
+// blocked says whether the connection was blocked, or would be if the policy
+// were enforced.
+func (j *Judgement) blocked() bool { return j.Verdict == Blocked || j.Action == Block }

@@ -1,0 +1,196 @@
+package ebpfconnectionreceiver
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
+)
+
+// Config is the configuration of the receiver; README.md has it as a table.
+type Config struct {
+	// Policy is the id of the connection_policy extension; nil: detect without
+	// rules.
+	Policy *component.ID `mapstructure:"policy"`
+	// Interfaces are those that are watched.
+	Interfaces InterfacesConfig `mapstructure:"interfaces"`
+	// OnShutdown says what becomes of the programs in the kernel: auto (keep
+	// them where the policy is enforced), keep or unload.
+	OnShutdown string `mapstructure:"on_shutdown"`
+	// FlowTable is the table of connections in the kernel.
+	FlowTable FlowTableConfig `mapstructure:"flow_table"`
+	// UpdateInterval is the time between two weir.connection.update of a
+	// connection; 0 turns them off.
+	UpdateInterval time.Duration `mapstructure:"update_interval"`
+	// CollectionInterval is the time between two collections of metrics.
+	CollectionInterval time.Duration `mapstructure:"collection_interval"`
+	// MaxRules is how many rules weir.rule.matches tells apart; the rest share
+	// one series.
+	MaxRules int `mapstructure:"max_rules"`
+	// QueueSize is how many records may wait for the next consumer, for logs
+	// and traces each. What comes beyond is dropped and counted.
+	QueueSize int `mapstructure:"queue_size"`
+	// Traces says which connections become spans.
+	Traces TracesConfig `mapstructure:"traces"`
+	// Events switches the log events on and off by name.
+	Events metadata.EventsConfig `mapstructure:"events"`
+	// Metrics switches the metrics on and off by name.
+	Metrics MetricsConfig `mapstructure:"metrics"`
+	// ResourceAttributes switches host.name and host.id on and off.
+	ResourceAttributes metadata.ResourceAttributesConfig `mapstructure:"resource_attributes"`
+}
+
+// FlowTableConfig is the table of connections in the kernel.
+type FlowTableConfig struct {
+	// MaxEntries is how many connections it holds; the memory for them is taken
+	// at the start.
+	MaxEntries uint32 `mapstructure:"max_entries"`
+	// Timeouts are how long a connection is kept after its last packet.
+	Timeouts TimeoutsConfig `mapstructure:"timeouts"`
+}
+
+// TimeoutsConfig are the times after which a connection without packets is
+// taken for ended.
+type TimeoutsConfig struct {
+	// TCP is for a connection that is open.
+	TCP time.Duration `mapstructure:"tcp"`
+	// TCPClosing is for one that is not open yet, or was closed.
+	TCPClosing time.Duration `mapstructure:"tcp_closing"`
+	UDP        time.Duration `mapstructure:"udp"`
+	// ICMP is also for protocols other than these.
+	ICMP time.Duration `mapstructure:"icmp"`
+}
+
+// TracesConfig says what becomes a span.
+type TracesConfig struct {
+	// Connections is blocked or all.
+	Connections string `mapstructure:"connections"`
+}
+
+// Values of Config.OnShutdown.
+const (
+	onShutdownAuto   = "auto"
+	onShutdownKeep   = "keep"
+	onShutdownUnload = "unload"
+)
+
+// Values of TracesConfig.Connections.
+const (
+	tracesBlocked = "blocked"
+	tracesAll     = "all"
+)
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		OnShutdown: onShutdownAuto,
+		FlowTable: FlowTableConfig{
+			MaxEntries: 1 << 20,
+			Timeouts: TimeoutsConfig{
+				// Beyond two hours and change, when hosts that keep
+				// connections alive (RFC 1122 section 4.2.3.6) have shown it.
+				TCP:        120 * time.Hour,
+				TCPClosing: 2 * time.Minute,
+				UDP:        time.Minute,
+				ICMP:       10 * time.Second,
+			},
+		},
+		CollectionInterval: 10 * time.Second,
+		MaxRules:           1000,
+		QueueSize:          1 << 16,
+		Traces:             TracesConfig{Connections: tracesBlocked},
+		Events:             metadata.DefaultEventsConfig(),
+		Metrics:            defaultMetricsConfig(),
+		ResourceAttributes: metadata.DefaultResourceAttributesConfig(),
+	}
+}
+
+var _ confmap.Validator = (*Config)(nil)
+
+// Validate tells all that is wrong, each with its key and what is accepted.
+func (c *Config) Validate() error {
+	var errs []error
+	wrong := func(format string, arguments ...any) { errs = append(errs, fmt.Errorf(format, arguments...)) }
+
+	switch c.OnShutdown {
+	case onShutdownAuto, onShutdownKeep, onShutdownUnload:
+	default:
+		wrong("on_shutdown: %q is not accepted: want auto, keep or unload", c.OnShutdown)
+	}
+	switch c.Traces.Connections {
+	case tracesBlocked, tracesAll:
+	default:
+		wrong("traces::connections: %q is not accepted: want blocked or all", c.Traces.Connections)
+	}
+	if c.FlowTable.MaxEntries < 1 {
+		wrong("flow_table::max_entries: want at least 1")
+	}
+	for _, timeout := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"tcp", c.FlowTable.Timeouts.TCP},
+		{"tcp_closing", c.FlowTable.Timeouts.TCPClosing},
+		{"udp", c.FlowTable.Timeouts.UDP},
+		{"icmp", c.FlowTable.Timeouts.ICMP},
+	} {
+		if timeout.value < time.Second {
+			wrong("flow_table::timeouts::%s: %v is too short: want at least 1s", timeout.name, timeout.value)
+		}
+	}
+	if c.UpdateInterval != 0 && c.UpdateInterval < time.Second {
+		wrong("update_interval: %v is too short: want at least 1s, or 0 to turn updates off", c.UpdateInterval)
+	}
+	if c.CollectionInterval < time.Second {
+		wrong("collection_interval: %v is too short: want at least 1s", c.CollectionInterval)
+	}
+	if c.MaxRules < 0 {
+		wrong("max_rules: %d is negative: want 0 (all rules in one series) or more", c.MaxRules)
+	}
+	if c.QueueSize < 1 {
+		wrong("queue_size: want at least 1, found %d", c.QueueSize)
+	}
+	return errors.Join(errs...)
+}
+
+// InterfacesConfig names the interfaces that are watched, those included that
+// appear later. In a file it is the word auto, or the two lists.
+type InterfacesConfig struct {
+	// Include are globs (path.Match) of names; empty means auto: the interfaces
+	// with a route off the host.
+	Include []string `mapstructure:"include"`
+	// Exclude are globs of names that are left out, also of auto.
+	Exclude []string `mapstructure:"exclude"`
+}
+
+// UnmarshalText reads the short form.
+func (c *InterfacesConfig) UnmarshalText(text []byte) error {
+	if string(text) != "auto" {
+		return fmt.Errorf("%q is not accepted: want auto, or {include: [globs], exclude: [globs]}", text)
+	}
+	*c = InterfacesConfig{}
+	return nil
+}
+
+var _ confmap.Validator = (*InterfacesConfig)(nil)
+
+// Validate checks the globs.
+func (c *InterfacesConfig) Validate() error {
+	var errs []error
+	check := func(key string, globs []string) {
+		for i, glob := range globs {
+			if glob == "" {
+				errs = append(errs, fmt.Errorf("%s::%d: an empty name matches nothing", key, i))
+			} else if _, err := path.Match(glob, ""); err != nil {
+				errs = append(errs, fmt.Errorf(`%s::%d: %q is not a glob: a "[" without its "]", or a "\" at the end`, key, i, glob))
+			}
+		}
+	}
+	check("include", c.Include)
+	check("exclude", c.Exclude)
+	return errors.Join(errs...)
+}

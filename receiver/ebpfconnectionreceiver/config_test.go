@@ -1,0 +1,126 @@
+package ebpfconnectionreceiver
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/weirnet/weir/internal/engine"
+	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
+)
+
+// load reads a configuration as the Collector does: defaults, then the file,
+// then the checks.
+func load(conf *confmap.Conf) (*Config, error) {
+	config := createDefaultConfig().(*Config)
+	if err := conf.Unmarshal(config); err != nil {
+		return nil, err
+	}
+	return config, confmap.Validate(config)
+}
+
+func loadCase(t *testing.T, name string) (*Config, error) {
+	t.Helper()
+	file, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	conf, err := file.Sub(component.NewIDWithName(metadata.Type, name).String())
+	require.NoError(t, err)
+	return load(conf)
+}
+
+func TestConfig(t *testing.T) {
+	edge := component.MustNewIDWithName("connection_policy", "edge")
+	for name, change := range map[string]func(*Config){
+		"default":           func(*Config) {},
+		"auto":              func(*Config) {},
+		"exclude_from_auto": func(c *Config) { c.Interfaces.Exclude = []string{"docker*"} },
+		"everything": func(c *Config) {
+			c.Policy = &edge
+			c.Interfaces = InterfacesConfig{Include: []string{"eth*", "wlan0"}, Exclude: []string{"eth9"}}
+			c.OnShutdown = onShutdownKeep
+			c.FlowTable = FlowTableConfig{MaxEntries: 4096, Timeouts: TimeoutsConfig{
+				TCP: time.Hour, TCPClosing: time.Minute, UDP: 30 * time.Second, ICMP: 5 * time.Second,
+			}}
+			c.UpdateInterval, c.CollectionInterval = time.Minute, 30*time.Second
+			c.MaxRules, c.QueueSize = 10, 100
+			c.Traces.Connections = tracesAll
+			c.Events.WeirConnectionStart.Enabled = false
+			c.Events.WeirPolicyChange.Enabled = false
+			c.Metrics.WeirConnectionDuration.Enabled = false
+			c.Metrics.WeirRuleMatches.Enabled = false
+			c.ResourceAttributes.HostID.Enabled = false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := loadCase(t, name)
+			require.NoError(t, err)
+			want := createDefaultConfig().(*Config)
+			change(want)
+			assert.Equal(t, plain(t, want), plain(t, got))
+		})
+	}
+}
+
+// plain is a configuration without the marks of what the file said.
+func plain(t *testing.T, config *Config) map[string]any {
+	t.Helper()
+	conf := confmap.New()
+	require.NoError(t, conf.Marshal(config))
+	return conf.ToStringMap()
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, wants := range map[string][]string{
+		"wrong_interfaces": {`'interfaces'`, `"eth0" is not accepted: want auto, or {include: [globs], exclude: [globs]}`},
+		"wrong_glob":       {`interfaces: include::0: "eth[0" is not a glob`, "include::1: an empty name matches nothing"},
+		"wrong_policy":     {`'policy'`, `"not an id/"`},
+		"wrong_words": {
+			`on_shutdown: "never" is not accepted: want auto, keep or unload`,
+			`traces::connections: "some" is not accepted: want blocked or all`,
+		},
+		"wrong_numbers": {
+			"flow_table::max_entries: want at least 1",
+			"flow_table::timeouts::tcp: 1ms is too short: want at least 1s",
+			"flow_table::timeouts::tcp_closing: 0s is too short",
+			"flow_table::timeouts::udp: -1s is too short",
+			"flow_table::timeouts::icmp: 999ms is too short",
+			"update_interval: 10ms is too short: want at least 1s, or 0 to turn updates off",
+			"collection_interval: 0s is too short: want at least 1s",
+			"max_rules: -1 is negative",
+			"queue_size: want at least 1, found 0",
+		},
+		"unknown_key":    {"xdp"},
+		"unknown_event":  {"weir.connection.begin"},
+		"unknown_metric": {"weir.connection.count"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := loadCase(t, name)
+			for _, want := range wants {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+func TestEngineConfig(t *testing.T) {
+	config, err := loadCase(t, "everything")
+	require.NoError(t, err)
+	got := engineConfig(config, nil)
+	assert.Equal(t, engine.Config{
+		Include: []string{"eth*", "wlan0"}, Exclude: []string{"eth9"},
+		MaxEntries: 4096, UpdateInterval: time.Minute, Keep: engine.KeepAlways,
+		Timeouts: engine.Timeouts{TCP: time.Hour, TCPClosing: time.Minute, UDP: 30 * time.Second, ICMP: 5 * time.Second},
+	}, got)
+	for word, keep := range map[string]engine.KeepMode{
+		onShutdownAuto: engine.KeepAuto, onShutdownKeep: engine.KeepAlways, onShutdownUnload: engine.KeepNever,
+	} {
+		config.OnShutdown = word
+		assert.Equal(t, keep, engineConfig(config, nil).Keep, word)
+	}
+}

@@ -1,0 +1,90 @@
+package ebpfconnectionreceiver
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/engine"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// connectionEngine is what the receiver uses of *engine.Engine. The tests have
+// one that needs no privilege.
+type connectionEngine interface {
+	// Start attaches the programs and hands what they tell to sink.
+	Start(sink func([]telemetry.Connection)) error
+	// Apply puts a policy in force; nil is detect mode without rules.
+	Apply(number uint64, p *policy.Policy) error
+	// Totals takes a snapshot of the counters.
+	Totals() (telemetry.Totals, error)
+	stats() engineStats
+	Shutdown(ctx context.Context) error
+}
+
+// engineStats is what the engine tells of itself.
+type engineStats struct {
+	// Lost counts records that never came to the sink, by cause.
+	Lost map[string]uint64
+	// FlowEntries and FlowCapacity are connections in the flow table, Evicted
+	// those dropped from it because it was full.
+	FlowEntries, FlowCapacity, Evicted uint64
+	// ProgramRunTime is what the kernel measured; 0 unless it was told to.
+	ProgramRunTime time.Duration
+	Interfaces     int
+	Generation     uint64
+	Rules          int
+}
+
+// openEngine makes the engine; a variable of this type lets tests have another.
+type openEngine func(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error)
+
+// openKernelEngine makes the engine that watches the kernel.
+func openKernelEngine(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
+	e, err := engine.New(engineConfig(config, changed), logger)
+	if err != nil {
+		return nil, err
+	}
+	return kernelEngine{e}, nil
+}
+
+func engineConfig(config *Config, changed func(telemetry.PolicyChange)) engine.Config {
+	keep := engine.KeepAuto
+	switch config.OnShutdown {
+	case onShutdownKeep:
+		keep = engine.KeepAlways
+	case onShutdownUnload:
+		keep = engine.KeepNever
+	}
+	timeouts := config.FlowTable.Timeouts
+	return engine.Config{
+		Include:    config.Interfaces.Include,
+		Exclude:    config.Interfaces.Exclude,
+		MaxEntries: config.FlowTable.MaxEntries,
+		Timeouts: engine.Timeouts{
+			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,
+		},
+		UpdateInterval: config.UpdateInterval,
+		Keep:           keep,
+		OnChange:       changed,
+	}
+}
+
+// kernelEngine is the engine with its statistics in the receiver's words.
+type kernelEngine struct{ *engine.Engine }
+
+func (e kernelEngine) stats() engineStats {
+	s := e.Stats()
+	return engineStats{
+		Lost:           s.Lost,
+		FlowEntries:    uint64(s.FlowEntries),
+		FlowCapacity:   uint64(s.FlowCapacity),
+		Evicted:        uint64(s.Evicted),
+		ProgramRunTime: s.ProgramRunTime,
+		Interfaces:     s.Interfaces,
+		Generation:     s.Generation,
+		Rules:          s.Rules,
+	}
+}

@@ -1,0 +1,163 @@
+package ebpfconnectionreceiver
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/extension/connectionpolicyextension"
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
+)
+
+// fakeEngine stands in for the kernel. It notes what is asked of it, in order.
+type fakeEngine struct {
+	mu    sync.Mutex
+	calls []string
+	sink  func([]telemetry.Connection)
+	// atShutdown is told to the sink by Shutdown, as what the engine still knows.
+	atShutdown []telemetry.Connection
+	changed    func(telemetry.PolicyChange)
+
+	applyErr, startErr, totalsErr error
+	totals                        telemetry.Totals
+	statistics                    engineStats
+}
+
+func (e *fakeEngine) note(call string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, call)
+}
+
+func (e *fakeEngine) called() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.calls...)
+}
+
+func (e *fakeEngine) Start(sink func([]telemetry.Connection)) error {
+	e.note("start")
+	e.sink = sink
+	return e.startErr
+}
+
+func (e *fakeEngine) Apply(_ uint64, p *policy.Policy) error {
+	if p == nil {
+		e.note("apply nothing")
+	} else {
+		e.note("apply policy")
+	}
+	return e.applyErr
+}
+
+func (e *fakeEngine) Totals() (telemetry.Totals, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.totals, e.totalsErr
+}
+
+func (e *fakeEngine) failTotals(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.totalsErr = err
+}
+
+func (e *fakeEngine) stats() engineStats { return e.statistics }
+
+func (e *fakeEngine) Shutdown(context.Context) error {
+	e.note("shutdown")
+	if e.sink != nil && e.atShutdown != nil {
+		e.sink(e.atShutdown)
+	}
+	return nil
+}
+
+// newTestReceiver makes a receiver on a fake engine.
+func newTestReceiver(t *testing.T, change func(*Config)) (*connectionReceiver, *fakeEngine) {
+	t.Helper()
+	config := createDefaultConfig().(*Config)
+	config.CollectionInterval = time.Hour
+	if change != nil {
+		change(config)
+	}
+	engine := &fakeEngine{}
+	r := newReceiver(config, receivertest.NewNopSettings(metadata.Type))
+	r.open = func(_ *Config, changed func(telemetry.PolicyChange), _ *zap.Logger) (connectionEngine, error) {
+		engine.changed = changed
+		return engine, nil
+	}
+	return r, engine
+}
+
+// testHost has extensions and remembers what is reported to it.
+type testHost struct {
+	component.Host
+	extensions map[component.ID]component.Component
+
+	mu       sync.Mutex
+	statuses []componentstatus.Status
+}
+
+func newTestHost() *testHost {
+	return &testHost{Host: componenttest.NewNopHost(), extensions: make(map[component.ID]component.Component)}
+}
+
+func (h *testHost) GetExtensions() map[component.ID]component.Component { return h.extensions }
+
+func (h *testHost) Report(event *componentstatus.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.statuses = append(h.statuses, event.Status())
+}
+
+func (h *testHost) reported() []componentstatus.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]componentstatus.Status(nil), h.statuses...)
+}
+
+// fakePolicy is a connection_policy extension with one policy.
+type fakePolicy struct {
+	component.StartFunc
+	component.ShutdownFunc
+	changed   func(telemetry.PolicyChange)
+	cancelled bool
+}
+
+func (p *fakePolicy) Subscribe(apply func(connectionpolicyextension.Generation) error, changed func(telemetry.PolicyChange)) (func(), error) {
+	p.changed = changed
+	if err := apply(connectionpolicyextension.Generation{Number: 1, Policy: &policy.Policy{}}); err != nil {
+		return nil, err
+	}
+	return func() { p.cancelled = true }, nil
+}
+
+var began = time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+
+// connections makes n records of that kind.
+func connections(kind telemetry.Kind, n int) []telemetry.Connection {
+	records := make([]telemetry.Connection, n)
+	for i := range records {
+		records[i] = telemetry.Connection{
+			Kind: kind, ID: uint64(i + 1), Time: began, Observed: began, FirstSeen: began, LastSeen: began.Add(time.Second),
+			Direction: packet.Outbound, Interface: "eth0", Count: 1,
+			Tuple: packet.Tuple{
+				Source: netip.MustParseAddr("192.0.2.2"), SourcePort: 41822,
+				Destination: netip.MustParseAddr("203.0.113.7"), DestinationPort: 443, Protocol: packet.TCP,
+			},
+			Judgement: telemetry.Judgement{Verdict: telemetry.Detected},
+		}
+	}
+	return records
+}

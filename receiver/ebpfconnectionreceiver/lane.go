@@ -1,0 +1,121 @@
+package ebpfconnectionreceiver
+
+import (
+	"context"
+	"sync"
+
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// batchSize is the most records that are handed to the next consumer at once.
+// Fewer go where fewer wait: there is no delay to fill a batch.
+const batchSize = 1024
+
+// lane is the way of the records of one signal to the next consumer. Each
+// signal has its own, so that one that is stuck does not hold up the other.
+type lane struct {
+	signal string
+	queue  *queue
+	wanted func(*telemetry.Connection) bool
+	// send hands a batch to the next consumer; it must not keep it.
+	send func(ctx context.Context, batch []entry) error
+
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu       sync.Mutex
+	inFlight int
+	// gaveUp is set at the end of the time for shutdown; whatever comes back
+	// after that has been counted.
+	gaveUp    bool
+	delivered uint64
+	refused   uint64
+	unsent    uint64
+}
+
+func newLane(signal string, limit int, wanted func(*telemetry.Connection) bool, send func(context.Context, []entry) error) *lane {
+	return &lane{signal: signal, queue: newQueue(limit), wanted: wanted, send: send, done: make(chan struct{})}
+}
+
+func (l *lane) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	go l.run(ctx)
+}
+
+func (l *lane) run(ctx context.Context) {
+	defer close(l.done)
+	batch := make([]entry, batchSize)
+	for {
+		n := l.queue.take(batch)
+		if n == 0 {
+			return
+		}
+		if !l.depart(n) {
+			return
+		}
+		err := l.send(ctx, batch[:n])
+		l.settle(uint64(n), err)
+		clear(batch[:n])
+	}
+}
+
+// depart notes that n records are on their way; false if it is too late.
+func (l *lane) depart(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gaveUp {
+		l.unsent += uint64(n)
+		return false
+	}
+	l.inFlight = n
+	return true
+}
+
+// settle counts a batch that came back. A refused one is not tried again:
+// exporters have queues and retries of their own, and what waits here would
+// only get older.
+func (l *lane) settle(n uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight = 0
+	switch {
+	case l.gaveUp:
+	case err != nil:
+		l.refused += n
+	default:
+		l.delivered += n
+	}
+}
+
+// stop drains the queue until ctx ends, then gives up on the rest and returns
+// their number.
+func (l *lane) stop(ctx context.Context) int {
+	l.queue.close()
+	select {
+	case <-l.done:
+		l.cancel()
+		return 0
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	l.gaveUp = true
+	lost := l.inFlight + l.queue.clear()
+	l.unsent += uint64(lost)
+	l.mu.Unlock()
+	l.cancel()
+	return lost
+}
+
+// laneCounts are what became of the records of a lane.
+type laneCounts struct {
+	waiting                               int
+	delivered, queueFull, refused, unsent uint64
+}
+
+func (l *lane) counts() laneCounts {
+	waiting, dropped, late := l.queue.counts()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return laneCounts{waiting: waiting, delivered: l.delivered, queueFull: dropped, refused: l.refused, unsent: l.unsent + late}
+}

@@ -1,0 +1,185 @@
+package ebpfconnectionreceiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/telemetry"
+	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
+)
+
+// drainTime is how long Shutdown waits for the next consumers where its context
+// has no deadline, which is the rule: a stuck exporter must not keep the
+// Collector from ending.
+const drainTime = 10 * time.Second
+
+// connectionReceiver joins the engine, the policy and the pipelines.
+type connectionReceiver struct {
+	config   *Config
+	settings receiver.Settings
+	open     openEngine
+	drain    time.Duration
+
+	// The next consumers; nil for a signal that is in no pipeline.
+	logs    consumer.Logs
+	metrics consumer.Metrics
+	traces  consumer.Traces
+
+	origin    telemetry.Origin
+	report    *receiverhelper.ObsReport
+	engine    connectionEngine
+	unfollow  func() // ends the subscription to the policy
+	logLane   *lane
+	traceLane *lane
+	durations *telemetry.Durations
+	collector *collector
+	self      *metadata.TelemetryBuilder
+	stats     *recentStats
+	// lastPolicyError is when a policy was last refused, in nanoseconds since
+	// 1970; 0 if none was.
+	lastPolicyError atomic.Int64
+}
+
+func newReceiver(config *Config, settings receiver.Settings) *connectionReceiver {
+	return &connectionReceiver{config: config, settings: settings, open: openKernelEngine, drain: drainTime}
+}
+
+// Start puts the policy in force and begins to watch.
+func (r *connectionReceiver) Start(_ context.Context, host component.Host) error {
+	if err := r.start(host); err != nil {
+		// A component that did not start may not be stopped.
+		return errors.Join(err, r.Shutdown(context.Background()))
+	}
+	return nil
+}
+
+func (r *connectionReceiver) start(host component.Host) error {
+	var err error
+	r.report, err = receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
+		ReceiverID: r.settings.ID, Transport: "ebpf", ReceiverCreateSettings: r.settings,
+	})
+	if err != nil {
+		return err
+	}
+	r.origin = newOrigin(r.config.ResourceAttributes, r.settings)
+	r.openLanes()
+
+	r.engine, err = r.open(r.config, r.policyChanged, r.settings.Logger)
+	if err != nil {
+		return fmt.Errorf("open the datapath: %w", err)
+	}
+	if err := r.observeSelf(); err != nil {
+		return err
+	}
+	// The policy before the programs: from the first packet on, prevent
+	// prevents.
+	if err := r.followPolicy(host); err != nil {
+		return err
+	}
+	if err := r.engine.Start(r.sink); err != nil {
+		return fmt.Errorf("start the datapath: %w", err)
+	}
+	if r.metrics != nil && passes(r.config.ResourceAttributes, r.origin.Resource, forMetrics) {
+		r.collector = newCollector(r, host)
+		r.collector.start()
+	}
+	return nil
+}
+
+func (r *connectionReceiver) openLanes() {
+	if r.logs != nil && passes(r.config.ResourceAttributes, r.origin.Resource, forEvents) {
+		r.logLane = newLane("logs", r.config.QueueSize, wantedEvents(&r.config.Events), r.sendLogs)
+		r.logLane.start()
+	}
+	if r.traces != nil {
+		r.traceLane = newLane("traces", r.config.QueueSize, wantedSpans(&r.config.Traces), r.sendTraces)
+		r.traceLane.start()
+	}
+	if r.metrics != nil && r.config.Metrics.WeirConnectionDuration.Enabled {
+		r.durations = telemetry.NewDurations(time.Now())
+	}
+}
+
+// lanes are those of the signals that are in a pipeline.
+func (r *connectionReceiver) lanes() []*lane {
+	var lanes []*lane
+	for _, l := range []*lane{r.logLane, r.traceLane} {
+		if l != nil {
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes
+}
+
+// sink takes what the engine tells. It runs in the engine's reader: it copies
+// and returns.
+func (r *connectionReceiver) sink(records []telemetry.Connection) {
+	if r.durations != nil {
+		r.durations.Observe(records)
+	}
+	if r.logLane != nil {
+		r.logLane.queue.put(records, r.logLane.wanted)
+	}
+	if r.traceLane != nil {
+		r.traceLane.queue.put(records, r.traceLane.wanted)
+	}
+}
+
+// policyChanged takes what happens to the policy, from the extension and from
+// the engine; it does not block.
+func (r *connectionReceiver) policyChanged(change telemetry.PolicyChange) {
+	if change.Change == telemetry.PolicyRefused {
+		r.lastPolicyError.Store(change.Time.UnixNano())
+	}
+	if r.logLane != nil && r.config.Events.WeirPolicyChange.Enabled {
+		r.logLane.queue.putChange(change)
+	}
+}
+
+// Shutdown ends in the order in which things depend on each other: no more new
+// policies, a last collection, the engine (which keeps or unloads the programs
+// and tells what it still knows), and then the queues are drained. It may be
+// called again, and without Start.
+func (r *connectionReceiver) Shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.drain)
+	defer cancel()
+	if r.unfollow != nil {
+		r.unfollow()
+	}
+	if r.collector != nil {
+		r.collector.stop(ctx)
+	}
+	var err error
+	if r.stats != nil {
+		r.stats.freeze()
+	}
+	if r.engine != nil {
+		if err = r.engine.Shutdown(ctx); err != nil {
+			err = fmt.Errorf("stop the datapath: %w", err)
+		}
+	}
+	// Both at once, then wait for each.
+	for _, l := range r.lanes() {
+		l.queue.close()
+	}
+	for _, l := range r.lanes() {
+		if lost := l.stop(ctx); lost > 0 {
+			r.settings.Logger.Warn("the next consumer did not take all events before the end",
+				zap.String("signal", l.signal), zap.Int("lost", lost))
+		}
+	}
+	if r.self != nil {
+		r.self.Shutdown()
+	}
+	r.unfollow, r.collector, r.engine, r.stats, r.self = nil, nil, nil, nil, nil
+	return err
+}

@@ -1,0 +1,14 @@
+#!/bin/bash
+# Runs every fuzz target for the given time, one after the other.
+# usage, from the Makefile: scripts/fuzz.sh TIME
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+files=$(grep -rlE --include='*_test.go' '^func Fuzz' . || true)
+[ -n "$files" ] || exit 0
+for folder in $(dirname $files | sort -u); do
+  for target in $(go test -list '^Fuzz' "$folder" | grep '^Fuzz'); do
+    echo "fuzz $folder $target"
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$folder"
+  done
+done
