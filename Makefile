@@ -14,9 +14,6 @@ export GOWORK := off
 export CGO_ENABLED ?= 0
 export GOFLAGS := $(GOFLAGS) -trimpath -buildvcs=false
 
-TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
-OCB  := $(TOOL) builder --skip-strict-versioning=false
-
 CONFIG    ?= examples/detect.yaml
 TESTFLAGS ?=
 BENCH     ?= .
@@ -71,8 +68,7 @@ lint: ## go vet, staticcheck, gofumpt, clang-format
 
 .PHONY: fmt
 fmt: ## format Go and C
-	$(TOOL) gofumpt -w .
-	clang-format-14 -i $(wildcard bpf/*.[ch])
+	@scripts/format.sh write
 
 .PHONY: bench
 bench: ## benchmarks; BENCH=regexp selects

@@ -42,9 +42,7 @@ struct {
 static __always_inline __u32 make_key(const struct packet *p, struct flow_key *k) {
   int order = 0;
   for (int i = 0; i < 4 && !order; i++)
-    order = p->source[i] < p->destination[i]   ? -1
-            : p->source[i] > p->destination[i] ? 1
-                                               : 0;
+    order = p->source[i] < p->destination[i] ? -1 : p->source[i] > p->destination[i] ? 1 : 0;
   __u32 has_ports = p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP;
   if (!order && has_ports)
     order = p->source_port < p->destination_port   ? -1
@@ -81,8 +79,7 @@ static __always_inline int is_for_host(struct __sk_buff *skb, const struct packe
     fib.ipv4_dst = p->destination[3];
   }
   long found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-  return found < 0 || found == BPF_FIB_LKUP_RET_NOT_FWDED ||
-         found == BPF_FIB_LKUP_RET_FWD_DISABLED;
+  return found < 0 || found == BPF_FIB_LKUP_RET_NOT_FWDED || found == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
 // Whether p, the first packet seen, was sent by the end that opened the
@@ -154,10 +151,12 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   }
   f->tables = tables;
   f->rule = d->rule;
-  f->shadow_rule = d->shadow_rule;
   f->action = d->action;
   f->reason = d->reason;
-  f->shadow_action = d->shadow_action;
+  // Told only where the walk with shadow rules comes to another action.
+  __u32 differs = d->action && d->shadow_action && d->action != d->shadow_action;
+  f->shadow_rule = differs ? d->shadow_rule : NO_RULE;
+  f->shadow_action = differs ? d->shadow_action : NO_ACTION;
   f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
   f->flags &= ~(FLOW_DROP | FLOW_REJECT | FLOW_PREVENT);
   f->verdict = DETECTED;
@@ -172,14 +171,19 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   return 0;
 }
 
-// Counts a verdict that is new to its connection.
+// Counts a verdict that is new to its connection, right after judge_flow().
 static __always_inline void count_judgement(const struct flow_key *k, const struct flow *f) {
   __u32 slot = f->tables & 1;
+  __u32 zero = 0;
   count_verdict(f, k->protocol);
-  if (f->rule != NO_RULE)
-    count_match(slot, f->rule);
-  if (f->shadow_rule != NO_RULE)
-    count_match(slot, f->shadow_rule);
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  if (!w)
+    return;
+  if (w->decision.rule != NO_RULE)
+    count_match(slot, w->decision.rule);
+  // A shadow rule that agrees is counted too: it shows that it matches.
+  if (w->decision.shadow_rule != NO_RULE)
+    count_match(slot, w->decision.shadow_rule);
 }
 
 // Judges an entry again, after a change of policy or at a duration rule's time.
@@ -303,8 +307,8 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
                                    struct flow *f, const struct packet *p, __u32 egress,
                                    __u64 now) {
   __u32 was_open = f->end == END_POLICY || f->end == END_DURATION;
-  if (was_open && !(f->flags & FLOW_CLOSED) && p->protocol == IPPROTO_TCP &&
-      (f->tcp & TCP_DATA) && resets_cut(f)) {
+  if (was_open && !(f->flags & FLOW_CLOSED) && p->protocol == IPPROTO_TCP && (f->tcp & TCP_DATA) &&
+      resets_cut(f)) {
     f->flags |= FLOW_CLOSED;
     tell_due(k, f);
     // The receiver was not given this packet: its first byte is what it expects.
@@ -475,13 +479,13 @@ struct sweep_run {
   __u64 tcp_ns; // idle times after which a connection is over
   __u64 tcp_closing_ns;
   __u64 udp_ns;
-  __u64 icmp_ns; // and all other protocols
+  __u64 icmp_ns;   // and all other protocols
   __u64 update_ns; // between updates; 0: none
   __u64 now;
   __u64 active; // connections that are not over
   __u64 entries;
   __u64 ended;
-  __u64 delayed;     // events that found the ring buffer full
+  __u64 delayed;       // events that found the ring buffer full
   __u32 oldest_tables; // the lowest table sequence an entry refers to
   __u32 pad;
 };

@@ -17,12 +17,12 @@ enum counter {
   COUNT_MALFORMED_DROPPED = 5,
   COUNT_FRAGMENT_DROPPED = 6,
   COUNT_NON_IP_DROPPED = 7,
-  COUNT_REJECTED = 8,         // answered with RST or ICMP
-  COUNT_REJECT_LIMITED = 9,   // not answered: the sender's rate was used up
-  COUNT_REJECT_FAILED = 10,   // not answered: the packet could not be rewritten
-  COUNT_RELATED_ICMP = 11,    // ICMP errors that belong to an allowed connection
-  COUNT_LATE = 12,            // packets of a connection after its end was told
-  COUNT_TABLES_MISSING = 13,  // no policy tables: the packet passed
+  COUNT_REJECTED = 8,        // answered with RST or ICMP
+  COUNT_REJECT_LIMITED = 9,  // not answered: the sender's rate was used up
+  COUNT_REJECT_FAILED = 10,  // not answered: the packet could not be rewritten
+  COUNT_RELATED_ICMP = 11,   // ICMP errors that belong to an allowed connection
+  COUNT_LATE = 12,           // packets of a connection after its end was told
+  COUNT_TABLES_MISSING = 13, // no policy tables: the packet passed
   COUNT_MAX = 14,
 };
 
@@ -40,7 +40,13 @@ static __always_inline void count(__u32 which) {
 }
 
 // Transports that metrics tell apart.
-enum transport { OTHER = 0, TRANSPORT_TCP = 1, TRANSPORT_UDP = 2, TRANSPORT_ICMP = 3, TRANSPORT_ICMPV6 = 4 };
+enum transport {
+  OTHER = 0,
+  TRANSPORT_TCP = 1,
+  TRANSPORT_UDP = 2,
+  TRANSPORT_ICMP = 3,
+  TRANSPORT_ICMPV6 = 4
+};
 
 enum {
   TRANSPORTS = 5,

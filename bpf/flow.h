@@ -58,10 +58,10 @@ enum flow_flags {
   FLOW_START_TOLD = 1 << 3,     // events that user space has been sent
   FLOW_VERDICT_DUE = 1 << 4,
   FLOW_END_TOLD = 1 << 5,
-  FLOW_REJECT = 1 << 6,    // what is dropped is answered
-  FLOW_LOOPBACK = 1 << 7,  // first seen on a loopback interface
-  FLOW_NEIGHBOR = 1 << 8,  // first packet had IPv6 hop limit 255
-  FLOW_OWN = 1 << 9,       // a socket of the agent's own process
+  FLOW_REJECT = 1 << 6,     // what is dropped is answered
+  FLOW_LOOPBACK = 1 << 7,   // first seen on a loopback interface
+  FLOW_NEIGHBOR = 1 << 8,   // first packet had IPv6 hop limit 255
+  FLOW_OWN = 1 << 9,        // a socket of the agent's own process
   FLOW_CANDIDATE = 1 << 10, // a SYN wants to open the tuple anew
   FLOW_CANDIDATE_BY_DESTINATION = 1 << 11,
   FLOW_PREVENT = 1 << 12, // judged in prevent mode

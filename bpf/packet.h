@@ -17,14 +17,14 @@ struct packet {
   __u8 protocol;
   __u8 is_ipv6;
   __u8 hop_limit;
-  __u8 tcp_flags; // valid for TCP, as on the wire
-  __u8 icmp_reply; // the sender is the destination of the conversation
-  __u8 icmp_error; // it quotes a packet, at `payload`
+  __u8 tcp_flags;         // valid for TCP, as on the wire
+  __u8 icmp_reply;        // the sender is the destination of the conversation
+  __u8 icmp_error;        // it quotes a packet, at `payload`
   __u8 is_later_fragment; // no transport header: ports are the first fragment's
   __u8 has_options;       // IPv4 options or IPv6 extension headers
-  __u32 seq, ack; // valid for TCP, host order
-  __u32 transport; // offset of the transport header
-  __u32 payload;   // offset of what follows it
+  __u32 seq, ack;         // valid for TCP, host order
+  __u32 transport;        // offset of the transport header
+  __u32 payload;          // offset of what follows it
   __u32 payload_bytes;
   __u32 packets; // segments of a superpacket, else 1
   __u32 bytes;   // IP bytes, with the headers of each segment
@@ -198,8 +198,7 @@ static __always_inline enum decoded decode_ipv6(struct __sk_buff *skb, __u32 off
   return DECODED;
 }
 
-static __always_inline enum decoded decode_tcp(struct __sk_buff *skb, struct packet *p,
-                                               __u32 end) {
+static __always_inline enum decoded decode_tcp(struct __sk_buff *skb, struct packet *p, __u32 end) {
   struct tcphdr *tcp = bytes_at(skb, p->transport, sizeof(*tcp));
   if (!tcp || tcp->doff < 5)
     return MALFORMED;
@@ -216,8 +215,7 @@ static __always_inline enum decoded decode_tcp(struct __sk_buff *skb, struct pac
   return DECODED;
 }
 
-static __always_inline enum decoded decode_udp(struct __sk_buff *skb, struct packet *p,
-                                               __u32 end) {
+static __always_inline enum decoded decode_udp(struct __sk_buff *skb, struct packet *p, __u32 end) {
   struct udphdr *udp = bytes_at(skb, p->transport, sizeof(*udp));
   if (!udp || p->transport + sizeof(*udp) > end)
     return MALFORMED;

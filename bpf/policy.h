@@ -33,7 +33,7 @@ struct policy_settings {
 
 enum entry_flags {
   ENTRY_SHADOW = 1 << 0,
-  ENTRY_UNDECIDED = 1 << 1,   // the rule has criteria beyond the packet's
+  ENTRY_UNDECIDED = 1 << 1,    // the rule has criteria beyond the packet's
   ENTRY_ERROR_ALLOWS = 1 << 2, // undecided block rule: an error may answer allow
   ENTRY_LOOPBACK = 1 << 3,
   ENTRY_NEIGHBOR = 1 << 4,
@@ -311,7 +311,10 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
     return -1;
   __builtin_memset(d, 0, sizeof(*d));
   struct walk w = {
-      .decision = d, .slot = slot, .age = s->age, .flags = s->flags,
+      .decision = d,
+      .slot = slot,
+      .age = s->age,
+      .flags = s->flags,
   };
   d->rule = NO_RULE;
   d->shadow_rule = NO_RULE;

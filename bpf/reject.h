@@ -28,10 +28,10 @@ enum {
 };
 
 enum {
-  REJECT_BURST = 64,           // answers to one sender at once
-  REJECT_EVERY_NS = 5000000,   // and then one in 5 ms
-  ICMP_QUOTE = 28,             // IPv4 header and 8 bytes (RFC 792)
-  ICMPV6_QUOTE = 48,           // IPv6 header and 8 bytes
+  REJECT_BURST = 64,         // answers to one sender at once
+  REJECT_EVERY_NS = 5000000, // and then one in 5 ms
+  ICMP_QUOTE = 28,           // IPv4 header and 8 bytes (RFC 792)
+  ICMPV6_QUOTE = 48,         // IPv6 header and 8 bytes
   REJECT_TTL = 64,
 };
 
@@ -135,8 +135,7 @@ static __always_inline int write_ipv4(struct __sk_buff *skb, __u32 l3, __u32 sou
 }
 
 static __always_inline int write_ipv6(struct __sk_buff *skb, __u32 l3, const __u32 source[4],
-                                      const __u32 destination[4], __u8 protocol,
-                                      __u32 payload) {
+                                      const __u32 destination[4], __u8 protocol, __u32 payload) {
   struct ipv6hdr ip = {
       .version = 6,
       .payload_len = bpf_htons(payload),
@@ -167,9 +166,9 @@ static __always_inline int write_rst(struct __sk_buff *skb, __u32 l3, __u32 is_i
     tcp.check = fold(pseudo);
   else
     tcp.check = ~fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&tcp, sizeof(tcp), 0) + pseudo);
-  int failed = is_ipv6 ? write_ipv6(skb, l3, r->source, r->destination, IPPROTO_TCP, sizeof(tcp))
-                       : write_ipv4(skb, l3, r->source[3], r->destination[3], IPPROTO_TCP,
-                                    sizeof(tcp));
+  int failed = is_ipv6
+                   ? write_ipv6(skb, l3, r->source, r->destination, IPPROTO_TCP, sizeof(tcp))
+                   : write_ipv4(skb, l3, r->source[3], r->destination[3], IPPROTO_TCP, sizeof(tcp));
   if (failed)
     return -1;
   return bpf_skb_store_bytes(skb, l4, &tcp, sizeof(tcp), BPF_F_INVALIDATE_HASH);
@@ -212,7 +211,8 @@ static __always_inline int answer_icmp4(struct __sk_buff *skb, __u32 l3, const s
     return -1;
   if (bpf_skb_load_bytes(skb, l3, body.quote, ICMP_QUOTE))
     return -1;
-  if (bpf_skb_adjust_room(skb, sizeof(struct iphdr) + sizeof(struct icmp_error), BPF_ADJ_ROOM_MAC, 0))
+  if (bpf_skb_adjust_room(skb, sizeof(struct iphdr) + sizeof(struct icmp_error), BPF_ADJ_ROOM_MAC,
+                          0))
     return -1;
   body.icmp.checksum = ~fold((__u32)bpf_csum_diff(NULL, 0, (__be32 *)&body, sizeof(body), 0));
   if (write_ipv4(skb, l3, p->destination[3], p->source[3], IPPROTO_ICMP, sizeof(body)))

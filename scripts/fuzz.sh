@@ -4,11 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-files=$(grep -rlE --include='*_test.go' '^func Fuzz' . || true)
-[ -n "$files" ] || exit 0
-for folder in $(dirname $files | sort -u); do
+grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r dirname | sort -u | while read -r folder; do
   for target in $(go test -list '^Fuzz' "$folder" | grep '^Fuzz'); do
     echo "fuzz $folder $target"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$folder"
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$folder" </dev/null
   done
 done

@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/classifier"
@@ -39,65 +42,73 @@ func (d *Datapath) Swap(t *classifier.Tables) (uint32, error) {
 		return 0, fmt.Errorf("put the policy's tables in force: %w", err)
 	}
 	d.tables = next
-	return next, nil
+	return next, waitForPackets()
 }
 
-func (d *Datapath) fill(slot uint32, t *classifier.Tables) error {
-	if d.breakSwap {
-		if err := d.objects.Settings.Put(slot, bpf.ConnectionsPolicySettings{}); err != nil {
-			return err
-		}
+// waitForPackets returns when every packet that may have read the old number has
+// been judged: only then may the next swap touch its slot. Programs run as RCU
+// readers, and this system call waits for all of those.
+func waitForPackets() error {
+	const membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL of <linux/membarrier.h>
+	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+	if errno == unix.EINVAL || errno == unix.ENOSYS {
+		// Not with nohz_full processors: a walk takes microseconds.
+		time.Sleep(10 * time.Millisecond)
+		return nil
 	}
+	if errno != 0 {
+		return fmt.Errorf("wait for packets that the old tables judge: %w", errno)
+	}
+	return nil
+}
+
+// fill makes the slot's tables. Placing one waits until no program uses the one
+// that was there, so all are placed at once and wait together.
+func (d *Datapath) fill(slot uint32, t *classifier.Tables) error {
 	o := &d.objects
+	rows, entries := kernelRows(t), kernelEntries(t)
+	var placed errgroup.Group
+	place := func(outer *ebpf.Map, name string, size int, fill func(*ebpf.Map) error) {
+		placed.Go(func() error { return d.fillInner(outer, name, slot, size, fill) })
+	}
 	for _, p := range []struct {
 		outer *ebpf.Map
 		name  string
 		rows  []classifier.PrefixRow
-		v6    bool
-	}{
-		{o.Sources4, "sources4", t.Source4, false},
-		{o.Sources6, "sources6", t.Source6, true},
-		{o.Destinations4, "destinations4", t.Destination4, false},
-		{o.Destinations6, "destinations6", t.Destination6, true},
-	} {
-		err := d.fillInner(p.outer, p.name, slot, len(p.rows), func(m *ebpf.Map) error {
-			if p.v6 {
-				return putBatch(m, keys6(p.rows), rowNumbers(p.rows))
-			}
+	}{{o.Sources4, "sources4", t.Source4}, {o.Destinations4, "destinations4", t.Destination4}} {
+		place(p.outer, p.name, len(p.rows), func(m *ebpf.Map) error {
 			return putBatch(m, keys4(p.rows), rowNumbers(p.rows))
 		})
-		if err != nil {
-			return err
-		}
 	}
-	err := d.fillInner(o.Services, "services", slot, 1, func(m *ebpf.Map) error {
+	for _, p := range []struct {
+		outer *ebpf.Map
+		name  string
+		rows  []classifier.PrefixRow
+	}{{o.Sources6, "sources6", t.Source6}, {o.Destinations6, "destinations6", t.Destination6}} {
+		place(p.outer, p.name, len(p.rows), func(m *ebpf.Map) error {
+			return putBatch(m, keys6(p.rows), rowNumbers(p.rows))
+		})
+	}
+	place(o.Services, "services", 1, func(m *ebpf.Map) error {
 		return m.Put(uint32(0), bpf.ConnectionsPolicyServices{
 			SourcePort: t.Services.SourcePort, DestinationPort: t.Services.DestinationPort,
 			Protocol: t.Services.Protocol, Direction: t.Services.Direction,
 		})
 	})
-	if err != nil {
-		return err
-	}
-	rows := kernelRows(t)
-	err = d.fillInner(o.Rows, "rows", slot, len(rows), func(m *ebpf.Map) error {
+	place(o.Rows, "rows", len(rows), func(m *ebpf.Map) error {
 		return putBatch(m, indexes(len(rows)), rows)
 	})
-	if err != nil {
-		return err
-	}
-	entries := kernelEntries(t)
-	err = d.fillInner(o.Entries, "entries", slot, len(entries), func(m *ebpf.Map) error {
+	place(o.Entries, "entries", len(entries), func(m *ebpf.Map) error {
 		return putBatch(m, indexes(len(entries)), entries)
 	})
-	if err != nil {
+	place(o.Matches, "matches", len(t.Rules), func(*ebpf.Map) error { return nil })
+	if err := placed.Wait(); err != nil {
 		return err
 	}
-	err = d.fillInner(o.Matches, "matches", slot, len(t.Rules), func(*ebpf.Map) error { return nil })
-	if err != nil {
-		return err
+	if err := o.Settings.Put(slot, kernelSettings(t)); err != nil {
+		return fmt.Errorf("place the settings: %w", err)
 	}
-	return o.Settings.Put(slot, kernelSettings(t))
+	return nil
 }
 
 // fillInner makes a new inner map, fills it and puts it into the slot. The

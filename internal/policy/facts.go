@@ -116,7 +116,8 @@ type Facts struct {
 
 	// Application is known once the initiator's bytes settle it; of TLS only when
 	// the ClientHello is complete, since its ALPN tells DNS over TLS. Facts of
-	// protocols that it excludes need not be set: they count as absent.
+	// protocols that it excludes need not be set: they count as absent; where it is
+	// unobtainable, all others are.
 	Application Fact[Application]
 	HTTP        HTTPFacts
 	TLS         TLSFacts

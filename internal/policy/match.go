@@ -139,41 +139,43 @@ func matchDomains(set *NameSet, f *Facts) truth {
 }
 
 func (h *HTTP) match(f *Facts) truth {
-	t := f.speaks(AppHTTP)
+	speaks := f.speaks(AppHTTP)
+	t := speaks
 	if h.Hosts != nil {
-		t = t.and(ask(f.HTTP.Host, WantHTTPHost, h.Hosts.Match))
+		t = t.and(askOf(speaks, f.HTTP.Host, WantHTTPHost, h.Hosts.Match))
 	}
 	if h.Paths != nil {
-		t = t.and(ask(f.HTTP.Path, WantHTTPPath, h.Paths.Match))
+		t = t.and(askOf(speaks, f.HTTP.Path, WantHTTPPath, h.Paths.Match))
 	}
 	if len(h.Methods) > 0 {
-		t = t.and(ask(f.HTTP.Method, WantHTTPMethod, func(m string) bool { return contains(h.Methods, strings.ToUpper(m)) }))
+		t = t.and(askOf(speaks, f.HTTP.Method, WantHTTPMethod, func(m string) bool { return contains(h.Methods, strings.ToUpper(m)) }))
 	}
 	for i := range h.Headers {
 		header := &h.Headers[i]
-		t = t.and(ask(f.HTTP.Headers, WantHTTPHeaders, func(all map[string][]string) bool {
+		t = t.and(askOf(speaks, f.HTTP.Headers, WantHTTPHeaders, func(all map[string][]string) bool {
 			return header.Values.MatchAny(all[header.Name])
 		}))
 	}
 	if len(h.Versions) > 0 {
-		t = t.and(ask(f.HTTP.Version, WantHTTPVersion, func(v string) bool { return contains(h.Versions, v) }))
+		t = t.and(askOf(speaks, f.HTTP.Version, WantHTTPVersion, func(v string) bool { return contains(h.Versions, v) }))
 	}
 	return t
 }
 
 func (c *TLS) match(f *Facts) truth {
-	t := f.speaks(AppTLS | AppQUIC)
+	speaks := f.speaks(AppTLS | AppQUIC)
+	t := speaks
 	if c.ServerNames != nil {
-		t = t.and(ask(f.TLS.ServerName, WantTLSServerName, c.ServerNames.Match))
+		t = t.and(askOf(speaks, f.TLS.ServerName, WantTLSServerName, c.ServerNames.Match))
 	}
 	if len(c.Versions) > 0 {
-		t = t.and(ask(f.TLS.Version, WantTLSVersion, func(v string) bool { return contains(c.Versions, v) }))
+		t = t.and(askOf(speaks, f.TLS.Version, WantTLSVersion, func(v string) bool { return contains(c.Versions, v) }))
 	}
 	if c.ECH != nil {
-		t = t.and(ask(f.TLS.ECH, WantTLSECH, func(ech bool) bool { return ech == *c.ECH }))
+		t = t.and(askOf(speaks, f.TLS.ECH, WantTLSECH, func(ech bool) bool { return ech == *c.ECH }))
 	}
 	if c.Certificate != nil {
-		t = t.and(ask(f.TLS.Certificate, WantTLSCertificate, func(v CertificateFacts) bool { return c.Certificate.match(&v, f) }))
+		t = t.and(askOf(speaks, f.TLS.Certificate, WantTLSCertificate, func(v CertificateFacts) bool { return c.Certificate.match(&v, f) }))
 	}
 	return t
 }
@@ -190,7 +192,8 @@ func (c *Certificate) match(v *CertificateFacts, f *Facts) bool {
 }
 
 func (d *DNS) match(f *Facts) truth {
-	t := f.speaks(AppDNS)
+	speaks := f.speaks(AppDNS)
+	t := speaks
 	if len(d.Transports) > 0 {
 		t = t.and(d.matchTransport(f))
 	}
@@ -200,10 +203,10 @@ func (d *DNS) match(f *Facts) truth {
 		return no
 	}
 	if d.Names != nil {
-		t = t.and(ask(f.DNS.Name, WantDNSName, d.Names.Match))
+		t = t.and(askOf(speaks, f.DNS.Name, WantDNSName, d.Names.Match))
 	}
 	if len(d.Types) > 0 {
-		t = t.and(ask(f.DNS.Type, WantDNSType, func(n uint16) bool { return slices.Contains(d.Types, n) }))
+		t = t.and(askOf(speaks, f.DNS.Type, WantDNSType, func(n uint16) bool { return slices.Contains(d.Types, n) }))
 	}
 	return t
 }
@@ -222,12 +225,13 @@ func (d *DNS) matchTransport(f *Facts) truth {
 }
 
 func (s *SSH) match(f *Facts) truth {
-	t := f.speaks(AppSSH)
+	speaks := f.speaks(AppSSH)
+	t := speaks
 	if len(s.PublicKeys) > 0 {
-		t = t.and(ask(f.SSH.PublicKey, WantSSHPublicKey, func(k string) bool { return contains(s.PublicKeys, k) }))
+		t = t.and(askOf(speaks, f.SSH.PublicKey, WantSSHPublicKey, func(k string) bool { return contains(s.PublicKeys, k) }))
 	}
 	if s.Software != nil {
-		t = t.and(ask(f.SSH.Software, WantSSHSoftware, s.Software.Match))
+		t = t.and(askOf(speaks, f.SSH.Software, WantSSHSoftware, s.Software.Match))
 	}
 	return t
 }

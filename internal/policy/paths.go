@@ -103,8 +103,6 @@ func decodePath(s string) (string, error) {
 			return "", errPathBackslash
 		case b == '/' && escaped:
 			return "", errPathSeparator
-		case b == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			return "", errPathDouble
 		// Bytes that only an overlong form of an ASCII character has: old decoders
 		// take them for a dot or a slash.
 		case b == 0xc0 || b == 0xc1, previous == 0xe0 && b >= 0x80 && b < 0xa0, previous == 0xf0 && b >= 0x80 && b < 0x90:
@@ -116,7 +114,18 @@ func decodePath(s string) (string, error) {
 		}
 		previous = b
 	}
-	return out.String(), nil
+	decoded := out.String()
+	// A percent sign that was encoded, and then what makes an escape of it.
+	for rest := decoded; ; {
+		_, after, found := strings.Cut(rest, "%25")
+		if !found {
+			return decoded, nil
+		}
+		if len(after) >= 2 && isHex(after[0]) && isHex(after[1]) {
+			return "", errPathDouble
+		}
+		rest = after
+	}
 }
 
 // removeDots is RFC 3986 section 5.2.4 on a path that begins with a slash.

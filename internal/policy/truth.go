@@ -103,3 +103,12 @@ func ask[T any](f Fact[T], want FactSet, test func(T) bool) truth {
 	}
 	return open(want)
 }
+
+// askOf is ask for a fact of a protocol: where it cannot be known any more whether
+// the connection speaks it, its facts will not come either.
+func askOf[T any](speaks truth, f Fact[T], want FactSet, test func(T) bool) truth {
+	if f.State == Unknown && speaks.can == isLost {
+		return speaks
+	}
+	return ask(f, want, test)
+}

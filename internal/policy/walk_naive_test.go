@@ -86,7 +86,13 @@ func naiveTable(r *Rule, f *Facts) [][]condition {
 		packet = append(packet, naiveDomains(f))
 	}
 	var table [][]condition
-	add := func(more ...condition) { table = append(table, append(slices.Clone(packet), more...)) }
+	add := func(more ...condition) {
+		if len(more) > 0 && more[0] >= '1' && more[0] <= '5' {
+			// Without the protocol none of its facts will come.
+			more = []byte(strings.ReplaceAll(string(more), "?", string(more[0])))
+		}
+		table = append(table, append(slices.Clone(packet), more...))
+	}
 	if l.HTTP != nil {
 		c := []condition{naiveSpeaks(f, AppHTTP)}
 		if l.HTTP.Methods != nil {
