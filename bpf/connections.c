@@ -205,10 +205,21 @@ static __always_inline void judge_again(const struct flow_key *k, struct flow *f
     f->end = due ? END_DURATION : END_POLICY;
 }
 
-static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress) {
-  if (!egress || !own_tgid || skb->ingress_ifindex || !skb->sk)
+enum {
+  AGENT_TIMEOUT_NS = 30 * 1000000000ULL,
+};
+
+// Whether the packet is sent by the agent itself. A first packet leaves in the
+// context of the process that connects. A dead agent's number may be another
+// process's by now, so it must have been heard of lately.
+static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __u64 now) {
+  if (!egress || skb->ingress_ifindex || !skb->sk)
     return 0;
-  return bpf_get_current_pid_tgid() >> 32 == own_tgid;
+  __u32 zero = 0;
+  struct agent *agent = bpf_map_lookup_elem(&agents, &zero);
+  if (!agent || !agent->tgid || now - agent->alive > AGENT_TIMEOUT_NS)
+    return 0;
+  return bpf_get_current_pid_tgid() >> 32 == agent->tgid;
 }
 
 // Makes the entry of a connection whose first packet is p. Returns NULL where
@@ -237,7 +248,7 @@ static __always_inline struct flow *open_flow(struct __sk_buff *skb, const struc
   __u32 *interface = bpf_map_lookup_elem(&interfaces, &ifindex);
   if (interface && (*interface & INTERFACE_LOOPBACK))
     f->flags |= FLOW_LOOPBACK;
-  if (own_process(skb, egress))
+  if (own_process(skb, egress, now))
     f->flags |= FLOW_OWN;
   if (judge_flow(k, f, now))
     return NULL;
@@ -536,7 +547,8 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   return 0;
 }
 
-// Run by user space every second or so: ends what is idle, sends what is due.
+// Run by user space every second or so: ends what is idle, sends what is due,
+// and notes that the agent, in whose context it runs, is alive.
 SEC("syscall")
 int sweep(struct sweep_run *args) {
   struct sweep_run s = {
@@ -548,6 +560,12 @@ int sweep(struct sweep_run *args) {
       .now = bpf_ktime_get_ns(),
       .oldest_tables = ~0U,
   };
+  __u32 zero = 0;
+  struct agent *agent = bpf_map_lookup_elem(&agents, &zero);
+  if (agent) {
+    agent->tgid = bpf_get_current_pid_tgid() >> 32;
+    agent->alive = s.now;
+  }
   bpf_for_each_map_elem(&flows, sweep_flow, &s, 0);
   args->active = s.active;
   args->entries = s.entries;

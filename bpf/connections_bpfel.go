@@ -21,6 +21,13 @@ const (
 	ConnectionsActionBLOCK     ConnectionsAction = 2
 )
 
+type ConnectionsAgent struct {
+	_     structs.HostLayout
+	Alive uint64
+	Tgid  uint32
+	Pad   uint32
+}
+
 type ConnectionsCounter uint32
 
 const (
@@ -328,6 +335,7 @@ type ConnectionsWorkspace struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	ConnectionsMapAgents             = "agents"
 	ConnectionsMapCounters           = "counters"
 	ConnectionsMapCreated            = "created"
 	ConnectionsMapDestinations4      = "destinations4"
@@ -353,7 +361,6 @@ const (
 	ConnectionsProgIngress           = "ingress"
 	ConnectionsProgIngressL3         = "ingress_l3"
 	ConnectionsProgSweep             = "sweep"
-	ConnectionsVarOwnTgid            = "own_tgid"
 	ConnectionsVarRejectMark         = "reject_mark"
 	ConnectionsVarTypeAction         = "type_action"
 	ConnectionsVarTypeCounter        = "type_counter"
@@ -427,6 +434,7 @@ type ConnectionsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectionsMapSpecs struct {
+	Agents        *ebpf.MapSpec `ebpf:"agents"`
 	Counters      *ebpf.MapSpec `ebpf:"counters"`
 	Created       *ebpf.MapSpec `ebpf:"created"`
 	Destinations4 *ebpf.MapSpec `ebpf:"destinations4"`
@@ -453,7 +461,6 @@ type ConnectionsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectionsVariableSpecs struct {
-	OwnTgid            *ebpf.VariableSpec `ebpf:"own_tgid"`
 	RejectMark         *ebpf.VariableSpec `ebpf:"reject_mark"`
 	TypeAction         *ebpf.VariableSpec `ebpf:"type_action"`
 	TypeCounter        *ebpf.VariableSpec `ebpf:"type_counter"`
@@ -494,6 +501,7 @@ func (o *ConnectionsObjects) Close() error {
 //
 // It can be passed to LoadConnectionsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectionsMaps struct {
+	Agents        *ebpf.Map `ebpf:"agents"`
 	Counters      *ebpf.Map `ebpf:"counters"`
 	Created       *ebpf.Map `ebpf:"created"`
 	Destinations4 *ebpf.Map `ebpf:"destinations4"`
@@ -518,6 +526,7 @@ type ConnectionsMaps struct {
 
 func (m *ConnectionsMaps) Close() error {
 	return _ConnectionsClose(
+		m.Agents,
 		m.Counters,
 		m.Created,
 		m.Destinations4,
@@ -545,7 +554,6 @@ func (m *ConnectionsMaps) Close() error {
 //
 // It can be passed to LoadConnectionsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectionsVariables struct {
-	OwnTgid            *ebpf.Variable `ebpf:"own_tgid"`
 	RejectMark         *ebpf.Variable `ebpf:"reject_mark"`
 	TypeAction         *ebpf.Variable `ebpf:"type_action"`
 	TypeCounter        *ebpf.Variable `ebpf:"type_counter"`

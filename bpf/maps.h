@@ -26,8 +26,19 @@ enum { PASS = -1 };
 // Marks an answer that reject() turned around, so that the other hook lets it
 // go; random for each load, so that nobody can guess it.
 volatile const __u32 reject_mark = 0;
-// The agent's own process, for the safeguard `export`; 0: none.
-volatile const __u32 own_tgid = 0;
+// The agent, as its last sweep left it: for the safeguard `export`.
+struct agent {
+  __u64 alive; // CLOCK_MONOTONIC, ns
+  __u32 tgid;  // in the initial PID namespace
+  __u32 pad;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct agent);
+} agents SEC(".maps");
 
 // The number of the tables in force: a swap is one write of it. Its lowest bit
 // is the slot that holds them. 0: none yet.

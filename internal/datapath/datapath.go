@@ -141,9 +141,6 @@ func setConstants(spec *ebpf.CollectionSpec) error {
 	if err := spec.Variables["reject_mark"].Set(mark); err != nil {
 		return fmt.Errorf("set the mark of answers: %w", err)
 	}
-	if err := spec.Variables["own_tgid"].Set(uint32(os.Getpid())); err != nil {
-		return fmt.Errorf("set the agent's process: %w", err)
-	}
 	return nil
 }
 

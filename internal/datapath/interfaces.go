@@ -159,7 +159,8 @@ func (d *Datapath) refresh(first bool) error {
 	return nil
 }
 
-// leaveStale removes the pinned links of interfaces that are no longer chosen.
+// leaveStale forgets the interfaces of an earlier instance that are no longer
+// chosen: what comes in by them counts as judged otherwise.
 func (d *Datapath) leaveStale() error {
 	names, err := d.pins.entries()
 	if err != nil {
@@ -170,6 +171,18 @@ func (d *Datapath) leaveStale() error {
 			if err := unpinFile(d.pins.folder, name); err != nil {
 				return err
 			}
+		}
+	}
+	var index, flags uint32
+	var stale []uint32
+	for all := d.objects.Interfaces.Iterate(); all.Next(&index, &flags); {
+		if d.attached[int(index)] == nil {
+			stale = append(stale, index)
+		}
+	}
+	for _, index := range stale {
+		if err := d.objects.Interfaces.Delete(index); err != nil {
+			return fmt.Errorf("forget interface %d: %w", index, err)
 		}
 	}
 	return nil

@@ -123,6 +123,12 @@ func (p pins) entries() ([]string, error) {
 	return names, nil
 }
 
+// Pinned says whether an earlier instance left anything, or this one will.
+func (d *Datapath) Pinned() (bool, error) {
+	names, err := d.pins.entries()
+	return len(names) > 0, err
+}
+
 // SetKeep pins everything, so that enforcement outlives the process, or takes
 // the pins away.
 func (d *Datapath) SetKeep(keep bool) error {
@@ -158,7 +164,7 @@ func (d *Datapath) SetKeep(keep bool) error {
 func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
 	o := &d.objects.ConnectionsMaps
 	return map[string]*ebpf.Map{
-		"counters": o.Counters, "created": o.Created, "events": o.Events, "flows": o.Flows, "fragments": o.Fragments,
+		"agents": o.Agents, "counters": o.Counters, "created": o.Created, "events": o.Events, "flows": o.Flows, "fragments": o.Fragments,
 		"interfaces": o.Interfaces, "reject_budgets": o.RejectBudgets, "settings": o.Settings,
 		"tables_in_force": o.TablesInForce, "traffic_totals": o.TrafficTotals,
 		"verdict_totals": o.VerdictTotals, "workspaces": o.Workspaces,

@@ -73,7 +73,11 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 	if cfg.OnChange == nil {
 		cfg.OnChange = func(telemetry.PolicyChange) {}
 	}
-	return &Engine{config: cfg, log: log, data: data, stop: make(chan struct{})}, nil
+	e := &Engine{config: cfg, log: log, data: data, stop: make(chan struct{})}
+	if e.pinned, err = data.Pinned(); err != nil {
+		return nil, errors.Join(err, data.Close())
+	}
+	return e, nil
 }
 
 // Start watches the interfaces and hands records to sink, from one goroutine.
@@ -84,6 +88,10 @@ func (e *Engine) Start(sink func([]telemetry.Connection)) error {
 		if err := e.Apply(0, nil); err != nil {
 			return err
 		}
+	}
+	// The first sweep tells the kernel which process is the agent.
+	if err := e.sweepOnce(); err != nil {
+		return err
 	}
 	e.running.Add(2)
 	go func() {

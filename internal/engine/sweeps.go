@@ -39,15 +39,21 @@ func (e *Engine) sweep() {
 		case <-timer.C:
 		}
 		began := time.Now()
-		found, err := e.data.Sweep(e.config.Timeouts, e.config.UpdateInterval)
-		if err != nil {
+		if err := e.sweepOnce(); err != nil {
 			e.log.Error("Idle connections cannot be ended.", zap.Error(err))
-		} else {
-			e.sweeps.mu.Lock()
-			e.sweeps.last = found
-			e.sweeps.mu.Unlock()
-			e.versions.forget(found.OldestTables)
 		}
 		timer.Reset(max(sweepInterval, sweepShare*time.Since(began)))
 	}
+}
+
+func (e *Engine) sweepOnce() error {
+	found, err := e.data.Sweep(e.config.Timeouts, e.config.UpdateInterval)
+	if err != nil {
+		return err
+	}
+	e.sweeps.mu.Lock()
+	e.sweeps.last = found
+	e.sweeps.mu.Unlock()
+	e.versions.forget(found.OldestTables)
+	return nil
 }

@@ -71,8 +71,8 @@ type Stats struct {
 	Lost map[string]uint64
 	// Packets counts what the kernel did apart from judging connections, by
 	// cause.
-	Packets                            map[string]uint64
-	FlowEntries, FlowCapacity, Evicted uint64
+	Packets                   map[string]uint64
+	FlowEntries, FlowCapacity uint64
 	// ProgramRunTime is 0 unless the kernel was told to measure
 	// (kernel.bpf_stats_enabled).
 	ProgramRunTime time.Duration

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"time"
 
 	"github.com/weirnet/weir/internal/policy"
 )
@@ -12,7 +13,8 @@ type version struct {
 	tables     uint32
 	generation uint64 // 0 without a policy
 	policy     *policy.Policy
-	rules      []string // names of the walked rules
+	rules      []string  // names of the walked rules
+	replaced   time.Time // zero while in force
 }
 
 // ruleName is empty where no rule decided.
@@ -40,6 +42,9 @@ func (v *versions) add(n *version) {
 		v.byTables = map[uint32]*version{}
 	}
 	v.byTables[n.tables] = n
+	if v.current != nil {
+		v.current.replaced = time.Now()
+	}
 	v.previous, v.current = v.current, n
 }
 
@@ -56,13 +61,16 @@ func (v *versions) latest() *version {
 	return v.current
 }
 
-// forget drops those below oldest, but for the last two: events on their way may
-// refer to them.
+// remembered is how long a version outlives its last entry: events on their way
+// may refer to it.
+const remembered = time.Minute
+
+// forget drops the versions that no entry refers to any more: those below oldest.
 func (v *versions) forget(oldest uint32) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for tables, n := range v.byTables {
-		if tables < oldest && n != v.current && n != v.previous {
+		if tables < oldest && !n.replaced.IsZero() && time.Since(n.replaced) > remembered {
 			delete(v.byTables, tables)
 		}
 	}

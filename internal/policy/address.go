@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -38,6 +40,20 @@ func covers(prefixes []netip.Prefix, sorted bool, a netip.Addr) bool {
 		if p.Contains(a) {
 			return true
 		}
+	}
+	return false
+}
+
+// countPrefixes adds to the prefixes of the policy and says whether there may be
+// so many; what goes beyond is told once.
+func (c *cursor) countPrefixes(n int) bool {
+	before := c.d.prefixes
+	c.d.prefixes += n
+	if c.d.prefixes <= maxPrefixes {
+		return true
+	}
+	if before <= maxPrefixes {
+		c.fail(fmt.Sprintf("the addresses of this policy come to more than %d prefixes", maxPrefixes), "", "make one group of those that are used together")
 	}
 	return false
 }
@@ -143,7 +159,9 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	if len(prefixes) < 2 {
 		return prefixes
 	}
-	slices.SortFunc(prefixes, netip.Prefix.Compare)
+	slices.SortFunc(prefixes, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
 	kept := prefixes[:1]
 	for _, p := range prefixes[1:] {
 		if !kept[len(kept)-1].Contains(p.Addr()) {

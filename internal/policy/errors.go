@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Error is one problem of a policy.
@@ -45,7 +46,17 @@ func (e *Error) Error() string {
 	if e.Hint != "" {
 		b.WriteString("; " + e.Hint)
 	}
-	return b.String()
+	return oneLine(b.String())
+}
+
+// oneLine keeps line ends and terminal escapes of a policy out of messages.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // maxErrors is how many problems are told; the rest are counted.
@@ -97,15 +108,27 @@ func (w Warning) String() string {
 		b.WriteString(": ")
 	}
 	b.WriteString(w.Text)
-	return b.String()
+	return oneLine(b.String())
 }
 
 // quote shows text from a policy in a message: on one line and cut to a length
 // that can be read.
 func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return fmt.Sprintf("%q...", s[:most])
+	if short := shorten(s); short != s {
+		return fmt.Sprintf("%q...", short)
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// shorten cuts text to a length that can be read, between characters.
+func shorten(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
 }

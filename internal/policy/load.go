@@ -16,6 +16,13 @@ const (
 	// maxAliased is how many nodes are read by way of aliases: a few nested
 	// aliases can stand for billions of nodes.
 	maxAliased = 1_000_000
+	// maxPrefixes is how many prefixes all addresses of a policy may come to, those
+	// of groups again in each list that joins them with others. A range of 40
+	// characters can come to 250.
+	maxPrefixes = 8_000_000
+	// maxInstructions is the size of all RE2 expressions together, as compiled.
+	// Repetitions make a few characters large.
+	maxInstructions = 1_000_000
 )
 
 // Document is a policy to be read.
@@ -68,6 +75,10 @@ type decoder struct {
 	warnings []Warning
 	// aliased counts the nodes read by way of aliases.
 	aliased int
+	// prefixes and instructions count toward their bounds.
+	prefixes, instructions int
+	// slab holds cursors yet unused: there is one for each value of the policy.
+	slab []cursor
 	// addressGroups and nameGroups are the groups by name; nil for a group that
 	// had problems, so that its uses do not add to them.
 	addressGroups map[string]*addressGroup

@@ -46,7 +46,9 @@ func (c *cursor) addressGroup() {
 		if problem != nil {
 			return problem.found, acceptedInAddressGroup, problem.hint
 		}
-		g.prefixes = append(g.prefixes, prefixes...)
+		if c.countPrefixes(len(prefixes)) {
+			g.prefixes = append(g.prefixes, prefixes...)
+		}
 		return "", "", ""
 	})
 	g.prefixes = disjoint(g.prefixes)

@@ -44,7 +44,8 @@ func (c *cursor) addresses(r *Rule) AddressSet {
 			wanted = true
 		}
 		var prefixes []netip.Prefix
-		if name, isGroup := strings.CutPrefix(entry, "group:"); isGroup {
+		name, isGroup := strings.CutPrefix(entry, "group:")
+		if isGroup {
 			prefixes = at.groupAddresses(name)
 		} else {
 			own = true
@@ -53,11 +54,13 @@ func (c *cursor) addresses(r *Rule) AddressSet {
 				at.fail(problem.found, acceptedAddress, problem.hint)
 			}
 		}
+		list := &include
+		if except {
+			list = &exclude
+		}
 		// A group that stands alone is shared rather than copied.
-		if list := &include; except {
-			exclude = join(exclude, prefixes)
-		} else {
-			*list = join(include, prefixes)
+		if shared := len(*list) == 0 && isGroup; shared || at.countPrefixes(len(prefixes)) {
+			*list = join(*list, prefixes)
 		}
 	})
 	if !known {

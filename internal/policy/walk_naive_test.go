@@ -362,7 +362,10 @@ func TestEarlyAnswersStay(t *testing.T) {
 			settle(&later.DNS.Type, f.DNS.Type, 28)
 			settle(&later.SSH.Software, f.SSH.Software, "dropbear")
 			full := *f
-			full.Application, full.HTTP, full.TLS, full.DNS, full.SSH = later.Application, later.HTTP, later.TLS, later.DNS, later.SSH
+			// Where the protocol cannot become known, its facts stay out.
+			if f.Application.State != Unobtainable {
+				full.Application, full.HTTP, full.TLS, full.DNS, full.SSH = later.Application, later.HTTP, later.TLS, later.DNS, later.SSH
+			}
 			end := p.Walk(&full)
 			if end.Action == 0 || end.Early || end.Wanted != 0 {
 				t.Fatalf("all is known, but the answer is %+v", end)

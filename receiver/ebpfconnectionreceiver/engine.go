@@ -28,9 +28,10 @@ type connectionEngine interface {
 type engineStats struct {
 	// Lost counts records that never came to the sink, by cause.
 	Lost map[string]uint64
-	// FlowEntries and FlowCapacity are connections in the flow table, Evicted
-	// those dropped from it because it was full.
-	FlowEntries, FlowCapacity, Evicted uint64
+	// Packets counts packets apart from those of connections, by cause.
+	Packets map[string]uint64
+	// FlowEntries and FlowCapacity are connections in the flow table.
+	FlowEntries, FlowCapacity uint64
 	// ProgramRunTime is what the kernel measured; 0 unless it was told to.
 	ProgramRunTime time.Duration
 	Interfaces     int
@@ -79,9 +80,9 @@ func (e kernelEngine) stats() engineStats {
 	s := e.Stats()
 	return engineStats{
 		Lost:           s.Lost,
-		FlowEntries:    uint64(s.FlowEntries),
-		FlowCapacity:   uint64(s.FlowCapacity),
-		Evicted:        uint64(s.Evicted),
+		Packets:        s.Packets,
+		FlowEntries:    s.FlowEntries,
+		FlowCapacity:   s.FlowCapacity,
 		ProgramRunTime: s.ProgramRunTime,
 		Interfaces:     s.Interfaces,
 		Generation:     s.Generation,

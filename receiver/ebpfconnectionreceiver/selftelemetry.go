@@ -25,13 +25,18 @@ func (r *connectionReceiver) observeSelf() error {
 	lanes := r.lanes()
 	return errors.Join(
 		r.self.RegisterWeirDatapathInterfacesCallback(observeInt(func() int64 { return int64(stats.get().Interfaces) })),
+		r.self.RegisterWeirDatapathPacketsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			for c, n := range stats.get().Packets {
+				o.Observe(int64(n), metric.WithAttributes(attribute.String("weir.packet.cause", c)))
+			}
+			return nil
+		}),
 		r.self.RegisterWeirDatapathRunTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(stats.get().ProgramRunTime.Seconds())
 			return nil
 		}),
 		r.self.RegisterWeirFlowTableCapacityCallback(observeInt(func() int64 { return int64(stats.get().FlowCapacity) })),
 		r.self.RegisterWeirFlowTableEntriesCallback(observeInt(func() int64 { return int64(stats.get().FlowEntries) })),
-		r.self.RegisterWeirFlowTableEvictionsCallback(observeInt(func() int64 { return int64(stats.get().Evicted) })),
 		r.self.RegisterWeirPolicyGenerationCallback(observeInt(func() int64 { return int64(stats.get().Generation) })),
 		r.self.RegisterWeirPolicyRulesCallback(observeInt(func() int64 { return int64(stats.get().Rules) })),
 		r.self.RegisterWeirPolicyLastErrorTimeCallback(func(_ context.Context, o metric.Float64Observer) error {

@@ -27,7 +27,8 @@ func TestSelfTelemetry(t *testing.T) {
 	r.logs, r.traces = stuck, consumertest.NewErr(errors.New("full"))
 	engine.statistics = engineStats{
 		Lost:        map[string]uint64{"ring_full": 3},
-		FlowEntries: 5, FlowCapacity: 100, Evicted: 2, ProgramRunTime: 1500 * time.Millisecond,
+		Packets:     map[string]uint64{"malformed_dropped": 2},
+		FlowEntries: 5, FlowCapacity: 100, ProgramRunTime: 1500 * time.Millisecond,
 		Interfaces: 2, Generation: 7, Rules: 12,
 	}
 	require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
@@ -46,7 +47,9 @@ func TestSelfTelemetry(t *testing.T) {
 	metadatatest.AssertEqualWeirDatapathRunTime(t, tel, []metricdata.DataPoint[float64]{{Value: 1.5}}, exact)
 	metadatatest.AssertEqualWeirFlowTableCapacity(t, tel, []metricdata.DataPoint[int64]{{Value: 100}}, exact)
 	metadatatest.AssertEqualWeirFlowTableEntries(t, tel, []metricdata.DataPoint[int64]{{Value: 5}}, exact)
-	metadatatest.AssertEqualWeirFlowTableEvictions(t, tel, []metricdata.DataPoint[int64]{{Value: 2}}, exact)
+	metadatatest.AssertEqualWeirDatapathPackets(t, tel, []metricdata.DataPoint[int64]{{
+		Value: 2, Attributes: attribute.NewSet(attribute.String("weir.packet.cause", "malformed_dropped")),
+	}}, exact)
 	metadatatest.AssertEqualWeirPolicyGeneration(t, tel, []metricdata.DataPoint[int64]{{Value: 7}}, exact)
 	metadatatest.AssertEqualWeirPolicyRules(t, tel, []metricdata.DataPoint[int64]{{Value: 12}}, exact)
 	metadatatest.AssertEqualWeirPolicyLastErrorTime(t, tel, []metricdata.DataPoint[float64]{{Value: 1234.5}}, exact)

@@ -33,8 +33,12 @@ type report struct {
 
 type test struct{ pkg, name string }
 
+func newReport() *report {
+	return &report{output: map[test]*strings.Builder{}, failedTests: map[string]int{}}
+}
+
 func main() {
-	r := report{output: map[test]*strings.Builder{}, failedTests: map[string]int{}}
+	r := newReport()
 	if err := r.read(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "testreport: read test output:", err)
 		os.Exit(1)

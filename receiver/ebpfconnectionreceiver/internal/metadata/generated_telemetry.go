@@ -29,12 +29,12 @@ type TelemetryBuilder struct {
 	mu                      sync.Mutex
 	registrations           []metric.Registration
 	WeirDatapathInterfaces  metric.Int64ObservableGauge
+	WeirDatapathPackets     metric.Int64ObservableCounter
 	WeirDatapathRunTime     metric.Float64ObservableCounter
 	WeirEventsDelivered     metric.Int64ObservableCounter
 	WeirEventsLost          metric.Int64ObservableCounter
 	WeirFlowTableCapacity   metric.Int64ObservableGauge
 	WeirFlowTableEntries    metric.Int64ObservableGauge
-	WeirFlowTableEvictions  metric.Int64ObservableCounter
 	WeirPolicyGeneration    metric.Int64ObservableGauge
 	WeirPolicyLastErrorTime metric.Float64ObservableGauge
 	WeirPolicyRules         metric.Int64ObservableGauge
@@ -58,6 +58,21 @@ func (builder *TelemetryBuilder) RegisterWeirDatapathInterfacesCallback(cb metri
 		cb(ctx, &observerInt64{inst: builder.WeirDatapathInterfaces, obs: o})
 		return nil
 	}, builder.WeirDatapathInterfaces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirDatapathPacketsCallback sets callback for observable WeirDatapathPackets metric.
+func (builder *TelemetryBuilder) RegisterWeirDatapathPacketsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirDatapathPackets, obs: o})
+		return nil
+	}, builder.WeirDatapathPackets)
 	if err != nil {
 		return err
 	}
@@ -133,21 +148,6 @@ func (builder *TelemetryBuilder) RegisterWeirFlowTableEntriesCallback(cb metric.
 		cb(ctx, &observerInt64{inst: builder.WeirFlowTableEntries, obs: o})
 		return nil
 	}, builder.WeirFlowTableEntries)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
-}
-
-// RegisterWeirFlowTableEvictionsCallback sets callback for observable WeirFlowTableEvictions metric.
-func (builder *TelemetryBuilder) RegisterWeirFlowTableEvictionsCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.WeirFlowTableEvictions, obs: o})
-		return nil
-	}, builder.WeirFlowTableEvictions)
 	if err != nil {
 		return err
 	}
@@ -261,6 +261,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{interface}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.WeirDatapathPackets, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_datapath_packets",
+		metric.WithDescription("Packets that were not, or not only, counted as a connection's, by cause. [Development]"),
+		metric.WithUnit("{packet}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.WeirDatapathRunTime, err = builder.meter.Float64ObservableCounter(
 		"otelcol_weir_datapath_run_time",
 		metric.WithDescription("Time that the kernel spent in the programs; counted only where the sysctl kernel.bpf_stats_enabled is on. [Development]"),
@@ -288,12 +294,6 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.WeirFlowTableEntries, err = builder.meter.Int64ObservableGauge(
 		"otelcol_weir_flow_table_entries",
 		metric.WithDescription("Connections that the flow table holds. [Development]"),
-		metric.WithUnit("{connection}"),
-	)
-	errs = errors.Join(errs, err)
-	builder.WeirFlowTableEvictions, err = builder.meter.Int64ObservableCounter(
-		"otelcol_weir_flow_table_evictions",
-		metric.WithDescription("Connections that were dropped from the flow table because it was full. [Development]"),
 		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)

@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// patience bounds every wait. The machine may be busy with other things: what
+// takes long on an idle one is the test's concern, not this number's.
+const patience = 30 * time.Second
+
+// weir is a running Collector.
+type weir struct {
+	dir    string
+	config config
+	host   *host
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error // valid once exited is closed
+	logs   logReader
+	// failed is set when the test itself asks for an exit other than 0.
+	mayFail bool
+}
+
+// start runs the Collector on a host until the end of the test, and waits until
+// it watches.
+func start(t *testing.T, h *host, c config) *weir {
+	t.Helper()
+	w := launch(t, h, c)
+	w.awaitReady(t, 1)
+	return w
+}
+
+// launch does not wait.
+func launch(t *testing.T, h *host, c config) *weir {
+	t.Helper()
+	w := &weir{dir: t.TempDir(), config: c, host: h}
+	w.logs.path = signalFile(w.dir, "logs")
+	if err := os.WriteFile(w.file("config.yaml"), []byte(c.yaml(w.dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(t, weirBinary(t), "--config", w.file("config.yaml"))
+	t.Cleanup(func() {
+		w.stop(t)
+		if t.Failed() {
+			t.Logf("the Collector's log:\n%s", tail(w.log(), 60))
+		} else {
+			w.audit(t)
+		}
+	})
+	return w
+}
+
+// restart runs the same Collector again, after it has ended.
+func (w *weir) restart(t *testing.T) {
+	t.Helper()
+	ready := strings.Count(w.log(), readyLine)
+	w.begin(t, weirBinary(t), "--config", w.file("config.yaml"))
+	w.awaitReady(t, ready+1)
+}
+
+func (w *weir) begin(t *testing.T, command ...string) {
+	t.Helper()
+	out, err := os.OpenFile(w.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	w.cmd = exec.Command(command[0], command[1:]...)
+	w.cmd.Stdout, w.cmd.Stderr = out, out
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	w.host.do(func() { err = w.cmd.Start() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		w.err = cmd.Wait()
+		close(exited)
+	}(w.cmd, w.exited)
+}
+
+// readyLine is what the Collector logs when all components have started.
+const readyLine = "Everything is ready. Begin running and processing data."
+
+// awaitReady waits until the Collector has started so many times.
+func (w *weir) awaitReady(t *testing.T, times int) {
+	t.Helper()
+	await(t, "the Collector's start", func() bool {
+		if w.hasExited() {
+			t.Fatalf("the Collector ended: %v", w.err)
+		}
+		return strings.Count(w.log(), readyLine) >= times
+	})
+}
+
+func (w *weir) hasExited() bool {
+	select {
+	case <-w.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends the Collector as a service manager does, and checks that it ends
+// well.
+func (w *weir) stop(t *testing.T) {
+	t.Helper()
+	if w.hasExited() {
+		return
+	}
+	w.signal(t, unix.SIGTERM)
+	w.awaitExit(t)
+	if w.err != nil && !w.mayFail {
+		t.Errorf("the Collector ended with %v", w.err)
+	}
+}
+
+// kill ends it without notice.
+func (w *weir) kill(t *testing.T) {
+	t.Helper()
+	w.signal(t, unix.SIGKILL)
+	w.awaitExit(t)
+}
+
+func (w *weir) signal(t *testing.T, s unix.Signal) {
+	t.Helper()
+	if err := w.cmd.Process.Signal(s); err != nil {
+		t.Fatalf("signal the Collector: %v", err)
+	}
+}
+
+func (w *weir) awaitExit(t *testing.T) {
+	t.Helper()
+	select {
+	case <-w.exited:
+	case <-time.After(patience):
+		w.cmd.Process.Kill()
+		t.Fatal("the Collector does not end")
+	}
+}
+
+func (w *weir) pid() int { return w.cmd.Process.Pid }
+
+func (w *weir) file(name string) string { return filepath.Join(w.dir, name) }
+
+// log is what the Collector has logged so far.
+func (w *weir) log() string {
+	text, _ := os.ReadFile(w.file("log")) // empty before the start
+	return string(bytes.ToValidUTF8(text, []byte("?")))
+}
+
+// awaitLog waits for a line of the Collector's log that has all the parts.
+func (w *weir) awaitLog(t *testing.T, parts ...string) string {
+	t.Helper()
+	var found string
+	await(t, fmt.Sprintf("a log line with %q", parts), func() bool {
+		for line := range strings.Lines(w.log()) {
+			if containsAll(line, parts) {
+				found = line
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func containsAll(line string, parts []string) bool {
+	for _, part := range parts {
+		if !strings.Contains(line, part) {
+			return false
+		}
+	}
+	return true
+}
+
+// await polls until the condition holds.
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain for %s", patience, what)
+		}
+	}
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
