@@ -256,7 +256,7 @@ static __always_inline struct flow *open_flow(struct __sk_buff *skb, const struc
   struct flow *made = bpf_map_lookup_elem(&flows, k);
   if (made && !failed)
     count_judgement(k, made);
-  if (made || failed != -7 /* E2BIG */)
+  if (made)
     return made;
   count(COUNT_FLOW_TABLE_FULL);
   return NULL;

@@ -121,39 +121,6 @@ func parseAddressRange(s, first, last string) ([]netip.Prefix, *addressProblem) 
 	return rangePrefixes(from, to), nil
 }
 
-// rangePrefixes are the fewest prefixes that make up a range: at each step the
-// widest one that begins at from and does not go beyond to.
-func rangePrefixes(from, to netip.Addr) []netip.Prefix {
-	var prefixes []netip.Prefix
-	for {
-		bits := from.BitLen()
-		for bits > 0 {
-			wider := netip.PrefixFrom(from, bits-1)
-			if wider.Masked().Addr() != from || to.Less(lastAddress(wider)) {
-				break
-			}
-			bits--
-		}
-		p := netip.PrefixFrom(from, bits)
-		prefixes = append(prefixes, p)
-		last := lastAddress(p)
-		if last == to {
-			return prefixes
-		}
-		from = last.Next()
-	}
-}
-
-// lastAddress is the highest address of a prefix.
-func lastAddress(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < len(b)*8; bit++ {
-		b[bit/8] |= 0x80 >> (bit % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
-}
-
 // disjoint sorts prefixes and leaves out those that lie in another.
 func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	if len(prefixes) < 2 {

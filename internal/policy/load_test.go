@@ -64,7 +64,7 @@ func TestLoadErrors(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"unknown key":           {"mod: detect", `policy.yaml:1:6: mod: unknown key "mod"; accepted: mode, default_action, on_error, reject, non_ip, safeguards, groups, rules; did you mean mode?`},
 		"port":                  {"rules:\n- name: a\n  action: allow\n  layer4:\n    tcp:\n      destination_ports: [80, 65536]", "policy.yaml:6:31: rules[0].layer4.tcp.destination_ports[1]: 65536 is not a port; accepted: 0-65535 or a range 8000-8100"},
-		"key of two lines":      {"{\"a\\nb\": 1}", "policy.yaml:1:8: a b: unknown key \"a\\nb\""},
+		"key of two lines":      {"{\"a\\nb\": 1}", "policy.yaml:1:10: a b: unknown key \"a\\nb\""},
 		"key twice":             {"mode: detect\nmode: prevent", `policy.yaml:2:1: mode: the key "mode" is here a second time; accepted: each key once; the first is in line 1`},
 		"key twice in JSON":     {"{\"mode\": \"detect\",\n \"mode\": \"prevent\"}", `policy.yaml:2:2: mode: the key "mode" is here a second time`},
 		"wrong kind":            {"mode: [detect]", "policy.yaml:1:1: mode: found a list; accepted: detect, prevent"},

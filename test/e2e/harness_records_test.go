@@ -112,6 +112,9 @@ func (c tuple) String() string {
 }
 
 func (c tuple) is(r record) bool {
+	if r.str("network.transport") == "icmpv6" && r.num("weir.icmp.type") != 128 {
+		return false // neighbor discovery, between the same addresses
+	}
 	return r.str("network.transport") == c.transport &&
 		r.str("source.address") == c.source.Addr().String() && r.num("source.port") == int64(c.source.Port()) &&
 		r.str("destination.address") == c.destination.Addr().String() && r.num("destination.port") == int64(c.destination.Port())
