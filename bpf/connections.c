@@ -22,6 +22,7 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define E2BIG 7
 
 // What is too large for the stack. The programs run with softirqs off, and none
 // is entered while another uses it.
@@ -406,23 +407,55 @@ static __always_inline int without_entry(const struct flow_key *k) {
   return w && w->flow.tables && (w->flow.flags & FLOW_DROP) ? TC_ACT_SHOT : PASS;
 }
 
+// Whether the packet came in by a watched interface and was judged there.
+static __always_inline __u32 was_judged(struct __sk_buff *skb, __u32 egress) {
+  __u32 from = skb->ingress_ifindex;
+  return egress && from && bpf_map_lookup_elem(&interfaces, &from);
+}
+
+// Whether the packet can only be the first of a connection.
+static __always_inline __u32 opens(const struct packet *p) {
+  return p->protocol == IPPROTO_TCP && !p->is_later_fragment &&
+         (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_)) == TCP_FLAG_SYN_;
+}
+
+// A packet that was judged where it came in leaves under a tuple that has no
+// entry: it was translated on its way. Its entry lets the replies to it pass;
+// they are judged and counted where they bear the first tuple again. A SYN from
+// outside is no reply and is judged all the same.
+static __always_inline struct flow *open_follower(const struct flow_key *k, __u32 sender_is_high) {
+  __u32 zero = 0;
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  if (!w)
+    return NULL;
+  __builtin_memset(&w->flow, 0, sizeof(w->flow));
+  w->flow.action = ALLOW; // of ICMP errors that quote it
+  w->flow.flags = FLOW_FOLLOWER | (sender_is_high ? FLOW_SOURCE_IS_HIGH : 0);
+  if (bpf_map_update_elem(&flows, k, &w->flow, BPF_NOEXIST) == -E2BIG)
+    count(COUNT_FLOW_TABLE_FULL);
+  return bpf_map_lookup_elem(&flows, k);
+}
+
+static __always_inline int follow(struct flow *f, const struct packet *p, __u32 end, __u64 now) {
+  f->last = now;
+  if (p->protocol == IPPROTO_TCP)
+    track_tcp(f, p, end); // it ends when what it follows does
+  return PASS;
+}
+
 static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress) {
   if (reject_mark && skb->mark == reject_mark) {
     // Our own answer on its way to the sender.
     skb->mark = 0;
     return PASS;
   }
-  if (egress && skb->ingress_ifindex) {
-    __u32 from = skb->ingress_ifindex;
-    if (bpf_map_lookup_elem(&interfaces, &from))
-      return PASS; // judged where it came in
-  }
+  __u32 judged = was_judged(skb, egress);
   struct packet p = {};
   int decoded = decode(skb, l2, &p);
   if (decoded == NOT_IP && (skb->protocol == bpf_htons(ETH_P_ARP)))
     return PASS;
   if (decoded)
-    return undecodable(decoded);
+    return judged ? PASS : undecodable(decoded);
 
   struct flow_key k;
   __u32 sender_is_high = make_key(&p, &k);
@@ -431,7 +464,14 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   __u32 end = SOURCE;
   if (f)
     end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
-  if (!f || reopens(f, &p, end)) {
+  if (!f && judged) {
+    f = open_follower(&k, sender_is_high);
+    if (!f)
+      return PASS;
+  }
+  if (f && (f->flags & FLOW_FOLLOWER) && (judged || !opens(&p)))
+    return follow(f, &p, end, now);
+  if (!f || (f->flags & FLOW_FOLLOWER) || (!judged && reopens(f, &p, end))) {
     if (p.icmp_error) {
       __u32 slot = current_tables() & 1;
       struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
@@ -440,7 +480,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
         return PASS;
       }
     }
-    if (f) {
+    if (f && !(f->flags & FLOW_FOLLOWER)) {
       close_flow(f, END_TIMEOUT);
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
@@ -524,6 +564,11 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   if (f->tables && f->tables < s->oldest_tables)
     s->oldest_tables = f->tables;
   __u32 expired = idle > idle_limit(k, f, s);
+  if (f->flags & FLOW_FOLLOWER) {
+    if (expired)
+      bpf_map_delete_elem(&flows, k);
+    return 0;
+  }
   if (expired)
     close_flow(f, f->flags & FLOW_DROP ? (f->end ? f->end : END_BLOCKED) : END_TIMEOUT);
   if (tell_due(k, f)) {

@@ -166,6 +166,7 @@ const (
 	ConnectionsFlowFlagsFLOW_CANDIDATE                ConnectionsFlowFlags = 1024
 	ConnectionsFlowFlagsFLOW_CANDIDATE_BY_DESTINATION ConnectionsFlowFlags = 2048
 	ConnectionsFlowFlagsFLOW_PREVENT                  ConnectionsFlowFlags = 4096
+	ConnectionsFlowFlagsFLOW_FOLLOWER                 ConnectionsFlowFlags = 8192
 )
 
 type ConnectionsFlowKey struct {

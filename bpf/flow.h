@@ -64,7 +64,8 @@ enum flow_flags {
   FLOW_OWN = 1 << 9,        // a socket of the agent's own process
   FLOW_CANDIDATE = 1 << 10, // a SYN wants to open the tuple anew
   FLOW_CANDIDATE_BY_DESTINATION = 1 << 11,
-  FLOW_PREVENT = 1 << 12, // judged in prevent mode
+  FLOW_PREVENT = 1 << 12,  // judged in prevent mode
+  FLOW_FOLLOWER = 1 << 13, // judged under other addresses: passes, is not told of or counted
 };
 
 // struct flow.tcp, a bit for each end

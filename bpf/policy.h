@@ -185,7 +185,7 @@ static __always_inline void visit(struct walk *w, __u32 number) {
       return;
   }
   struct decision *d = w->decision;
-  if (e->over && w->age < e->over) {
+  if (e->over && w->age <= e->over) {
     if (!d->judge_after || e->over < d->judge_after)
       d->judge_after = e->over;
     return;

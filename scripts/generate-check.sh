@@ -4,12 +4,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/before"
 tar --exclude=./.git --exclude=./bin --exclude=./build --exclude=./build-wide -cf - . |
-  tar -xf - -C "$copy"
-(cd "$copy" && go generate ./...)
-if ! changes=$(diff -ru -x .git -x bin -x build -x build-wide . "$copy"); then
+  tar -xf - -C "$work/before"
+cp -a "$work/before" "$work/after"
+(cd "$work/after" && go generate ./...)
+if ! changes=$(cd "$work" && diff -ru before after); then
   head -n 100 <<<"$changes" >&2
   echo "generated files are out of date: make generate" >&2
   exit 1

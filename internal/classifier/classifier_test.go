@@ -40,7 +40,7 @@ func lookup(t *Tables, f *policy.Facts) int {
 		for _, row := range rows {
 			all = all && row[i/64]>>(i%64)&1 != 0
 		}
-		if !all || f.Age < e.Over || e.Special != policy.NoSpecial {
+		if !all || e.Over > 0 && f.Age <= e.Over || e.Special != policy.NoSpecial {
 			continue
 		}
 		return i

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
@@ -28,15 +29,70 @@ func openPins(folder string) (pins, error) {
 	if folder != "" {
 		return pins{folder}, nil
 	}
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/net", &st); err != nil {
-		return pins{}, fmt.Errorf("find the network namespace: %w", err)
+	cookie, err := namespaceCookie()
+	if err != nil {
+		return pins{}, fmt.Errorf("identify the network namespace: %w", err)
 	}
-	return pins{filepath.Join(pinRoot, "net-"+strconv.FormatUint(st.Ino, 10))}, nil
+	return pins{filepath.Join(pinRoot, fmt.Sprintf("net-%d", cookie))}, nil
+}
+
+// namespaceCookie names the network namespace for as long as the kernel runs
+// (Linux 5.14). Inode numbers do not: those of the dead are used again.
+func namespaceCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+}
+
+// removeDead removes the folders of network namespaces that are gone: all their
+// links have lost their interface. Nobody else would ever come back to them.
+func (p pins) removeDead(log *zap.Logger) {
+	folders, err := filepath.Glob(filepath.Join(pinRoot, "net-*"))
+	if err != nil {
+		return // the pattern is well formed
+	}
+	for _, folder := range folders {
+		if folder == p.folder || !isDead(pins{folder}) {
+			continue
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			log.Warn("Pins of a network namespace that is gone could not be removed.", zap.String("folder", folder), zap.Error(err))
+		}
+	}
+}
+
+func isDead(p pins) bool {
+	names, err := p.entries()
+	if err != nil {
+		return false
+	}
+	links := 0
+	for _, name := range names {
+		if _, ok := linkIndex(name); !ok {
+			continue
+		}
+		links++
+		l, err := link.LoadPinnedLink(filepath.Join(p.folder, name), nil)
+		if err != nil {
+			return false
+		}
+		info, err := l.Info()
+		l.Close()
+		if err != nil {
+			return false
+		}
+		if tcx := info.TCX(); tcx == nil || tcx.Ifindex != 0 {
+			return false
+		}
+	}
+	return links > 0
 }
 
 // create makes the folder, and mounts the file system where it is missing.
-func (p pins) create() error {
+func (p pins) create(log *zap.Logger) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(bpffs, &fs); err != nil {
 		return fmt.Errorf("look at %s: %w", bpffs, err)
@@ -46,6 +102,7 @@ func (p pins) create() error {
 			return needsPrivilege("mount the BPF file system at "+bpffs, err)
 		}
 	}
+	p.removeDead(log)
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for pins: %w", err)
 	}
@@ -140,7 +197,7 @@ func (d *Datapath) SetKeep(keep bool) error {
 		}
 		return d.pins.remove()
 	}
-	if err := d.pins.create(); err != nil {
+	if err := d.pins.create(d.log); err != nil {
 		return err
 	}
 	for name, m := range d.pinnedMaps() {

@@ -19,7 +19,7 @@ const (
 	// maxPrefixes is how many prefixes all addresses of a policy may come to, those
 	// of groups again in each list that joins them with others. A range of 40
 	// characters can come to 250.
-	maxPrefixes = 8_000_000
+	maxPrefixes = 4_000_000
 	// maxInstructions is the size of all RE2 expressions together, as compiled.
 	// Repetitions make a few characters large.
 	maxInstructions = 1_000_000

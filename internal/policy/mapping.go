@@ -62,17 +62,22 @@ func (c *cursor) entries(accepted string) (fields, bool) {
 	}
 	ok := true
 	for i := 0; i+1 < len(c.n.Content) && !c.stopped(); i += 2 {
-		k := c.child("", -1, c.n.Content[i])
-		if !k.known() {
-			ok = false
-			continue
+		key := c.n.Content[i]
+		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Tag, "!") && key.Tag != "!!str" {
+			// Not plain at first sight; only then is a cursor worth its while.
+			k := c.child("", -1, key)
+			if !k.known() {
+				ok = false
+				continue
+			}
+			if k.n.Kind != yaml.ScalarNode {
+				k.fail("found "+k.what()+" as a key", "a text", "")
+				ok = false
+				continue
+			}
+			key = k.n
 		}
-		if k.n.Kind != yaml.ScalarNode {
-			k.fail("found "+k.what()+" as a key", "a text", "")
-			ok = false
-			continue
-		}
-		v := c.child(k.n.Value, -1, c.n.Content[i+1])
+		v := c.child(key.Value, -1, c.n.Content[i+1])
 		// The key's place is told rather than the value's, which may be lines below.
 		v.place = c.n.Content[i]
 		if v.n.Kind == yaml.ScalarNode {
@@ -81,13 +86,13 @@ func (c *cursor) entries(accepted string) (fields, bool) {
 		first := 0
 		if seen != nil {
 			first = seen[v.key]
-			seen[v.key] = max(k.line(), 1)
+			seen[v.key] = max(c.n.Content[i].Line, 1)
 		} else if before := f.get(v.key); before != nil {
 			first = max(before.line(), 1)
 		}
 		if first > 0 {
-			k.key = v.key
-			k.fail("the key "+quote(v.key)+" is here a second time", "each key once", fmt.Sprintf("the first is in line %d", first))
+			v.place = c.n.Content[i]
+			v.fail("the key "+quote(v.key)+" is here a second time", "each key once", fmt.Sprintf("the first is in line %d", first))
 			ok = false
 			continue
 		}

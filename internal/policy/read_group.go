@@ -42,6 +42,9 @@ func (c *cursor) addressGroup() {
 		if found, hint = notInGroup(entry); found != "" {
 			return found, acceptedInAddressGroup, hint
 		}
+		if c.d.prefixes > maxPrefixes {
+			return "", "", ""
+		}
 		prefixes, problem := parseAddresses(entry)
 		if problem != nil {
 			return problem.found, acceptedInAddressGroup, problem.hint

@@ -82,7 +82,7 @@ type Transport struct {
 	Source []Range
 	// Destination is the set of destination ports, of ICMP the codes.
 	Destination []Range
-	// Over is the age a TCP connection must have; 0 means any.
+	// Over is the age that a TCP connection must be over; 0 means any.
 	Over time.Duration
 }
 

@@ -69,20 +69,21 @@ func TestDetectPrintsLines(t *testing.T) {
 	}()
 
 	// The first connections may come before the programs are attached.
-	ready := false
-	for deadline := time.Now().Add(30 * time.Second); !ready && time.Now().Before(deadline); {
+	var got []string
+	running := true
+	for deadline := time.Now().Add(30 * time.Second); running && len(got) == 0 && time.Now().Before(deadline); {
 		io.WriteString(connect, "\n")
-		ready = len(linesOf(lines, time.Second)) > 0
+		got, running = linesOf(lines, time.Second)
 	}
-	if ready {
+	if len(got) > 0 {
 		io.WriteString(connect, "\n")
-		got := linesOf(lines, time.Second)
+		got, _ = linesOf(lines, time.Second)
 		if len(got) != 2 || !strings.HasPrefix(got[0], "detected  outbound tcp 192.0.2.1:") ||
 			!strings.HasPrefix(got[1], "end       outbound tcp 192.0.2.1:") || !strings.Contains(got[1], " rst ") {
 			t.Errorf("a connection that is refused gave %q, not its start and end", got)
 		}
 	} else {
-		t.Error("no line about a connection for 30 s")
+		t.Error("no line about a connection")
 	}
 
 	connect.Close()
@@ -104,21 +105,20 @@ func TestDetectPrintsLines(t *testing.T) {
 }
 
 // linesOf collects the lines about connections to the peer's port until the
-// time is over.
-func linesOf(lines <-chan string, within time.Duration) []string {
-	var got []string
+// time is over; open is false when no more lines can come.
+func linesOf(lines <-chan string, within time.Duration) (got []string, open bool) {
 	timeout := time.After(within)
 	for {
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				return got
+				return got, false
 			}
 			if strings.Contains(line, " → 192.0.2.2:9 ") {
 				got = append(got, line)
 			}
 		case <-timeout:
-			return got
+			return got, true
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (p *pair) exchange(t *testing.T, up, down int) (source, destination counts)
 // tcpi_segs_out, tcpi_segs_in count every segment, pure acknowledgments and
 // those of superpackets included). The peer's would not do: what is lost on the
 // way was sent all the same. A server's socket is made after the handshake's
-// first two segments, which it does not count.
+// first two segments; of these it counts the SYN, and not its answer.
 //
 // IP bytes follow from it: each segment has an IP header and a TCP header with
 // the timestamp option (12 bytes), SYN and SYN-ACK one with 20 bytes of options
@@ -165,14 +165,14 @@ func (p *pair) counts(t *testing.T) (source, destination counts) {
 	if p.tuple.destination.Addr().Is6() {
 		header += 20
 	}
-	total := func(segments uint32, payload uint64, before int64) counts {
-		n := int64(segments) + before
+	total := func(segments uint32, payload uint64, uncounted int64) counts {
+		n := int64(segments) + uncounted
 		return counts{n, n*header + 8 + int64(payload)}
 	}
 	if p.near == p.client {
 		return total(near.Segs_out, near.Bytes_sent, 0), total(near.Segs_in, far.Bytes_sent, 0)
 	}
-	return total(near.Segs_in, far.Bytes_sent, 1), total(near.Segs_out, near.Bytes_sent, 1)
+	return total(near.Segs_in, far.Bytes_sent, 0), total(near.Segs_out, near.Bytes_sent, 1)
 }
 
 func (p *pair) peer() *net.TCPConn {

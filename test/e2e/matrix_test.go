@@ -216,7 +216,8 @@ func tryICMP(t *testing.T, x attempt, e expectation) {
 		wait, n = silence, 1
 	}
 	for sequence := range n {
-		if err := p.send(to, uint16(sequence), size); err != nil {
+		// IPv6 tells a raw socket that its packet was dropped on the way out.
+		if err := p.send(to, uint16(sequence), size); err != nil && (x.passes || !errors.Is(err, unix.ENOBUFS)) {
 			t.Fatal(err)
 		}
 		if answered := p.saw(reply, p.id, wait); answered != x.passes {
