@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -29,7 +26,7 @@ func (d *decoder) parse(content []byte) *yaml.Node {
 	root, second, err := parseYAML(content)
 	switch {
 	case err != nil:
-		d.problem(yamlProblem(err, content))
+		d.problem(d.yamlProblem(err, content))
 	case root == nil || emptyDocument(root):
 		d.problem(&Error{Found: "the policy is empty", Accepted: "a mapping", Hint: "an observe-only policy is: mode: detect"})
 	case second != nil:
@@ -92,61 +89,4 @@ func checkText(content []byte, most int, what string) *Error {
 
 func lineAt(content []byte, offset int) int {
 	return 1 + bytes.Count(content[:offset], []byte("\n"))
-}
-
-var (
-	yamlLine = regexp.MustCompile(`line (\d+): `)
-	// unquoted finds what begins with "!" or "*" where YAML expects a value.
-	unquoted = regexp.MustCompile(`(?:^|[\[,{]|: |- )\s*([!*][^\s,\]}#]+)`)
-)
-
-// yamlProblem says what the YAML reader found; where the reason may be an
-// unquoted "!" or "*", it says to quote it.
-func yamlProblem(err error, content []byte) *Error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	e := &Error{}
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		e.Line, _ = strconv.Atoi(m[1])
-		text = strings.Replace(text, m[0], "", 1)
-	}
-	e.Found = "this is not YAML: " + text
-	lines := strings.Split(string(content), "\n")
-	anchor := ""
-	if name, ok := strings.CutPrefix(text, "unknown anchor '"); ok {
-		anchor = "*" + strings.TrimSuffix(name, "' referenced")
-	}
-	for _, line := range linesToSearch(e.Line, len(lines)) {
-		m := unquoted.FindStringSubmatchIndex(lines[line-1])
-		if m == nil {
-			continue
-		}
-		meant := lines[line-1][m[2]:m[3]]
-		if anchor != "" && !strings.HasPrefix(meant, anchor) {
-			continue
-		}
-		what := "an unquoted " + quote(meant) + " is a YAML alias, not a value"
-		if meant[0] == '!' {
-			what = "an unquoted " + quote(meant) + " is a YAML tag, not a value"
-		}
-		return &Error{Line: line, Column: utf8.RuneCountInString(lines[line-1][:m[2]]) + 1, Found: what, Hint: "quote it: " + strconv.Quote(meant)}
-	}
-	return e
-}
-
-// linesToSearch are the lines near the one the reader named, whose count is not
-// always exact; all of them where it named none.
-func linesToSearch(line, count int) []int {
-	var lines []int
-	if line > 0 {
-		for _, l := range []int{line, line - 1, line + 1} {
-			if l >= 1 && l <= count {
-				lines = append(lines, l)
-			}
-		}
-		return lines
-	}
-	for l := 1; l <= count; l++ {
-		lines = append(lines, l)
-	}
-	return lines
 }
