@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 
 	"go.uber.org/zap"
 
@@ -42,7 +43,8 @@ func wouldCut(p *policy.Policy, live []packet.Tuple) []string {
 			Destination: t.Destination, DestinationPort: t.DestinationPort,
 		})
 		if d.Action == policy.Block {
-			cut = append(cut, fmt.Sprintf("tcp %s:%d from %s:%d", t.Destination, t.DestinationPort, t.Source, t.SourcePort))
+			cut = append(cut, fmt.Sprintf("tcp %s from %s",
+				netip.AddrPortFrom(t.Destination, t.DestinationPort), netip.AddrPortFrom(t.Source, t.SourcePort)))
 		}
 	}
 	return cut

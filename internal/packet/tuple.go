@@ -1,5 +1,6 @@
-// Package packet holds what is known of one packet after decoding: its
-// addresses, ports and the direction it takes through the host.
+// Package packet turns a frame's bytes into what is known of one packet: its
+// addresses, ports, place in a TCP stream, and length. It is the reference for
+// the decoder in bpf/packet.h.
 package packet
 
 import "net/netip"
@@ -27,13 +28,21 @@ func (d Direction) String() string {
 	return "unknown"
 }
 
-// IP protocol numbers (IANA) that the datapath decodes beyond the addresses.
+// IP protocol numbers (IANA) that are decoded beyond the addresses.
 const (
 	ICMP   uint8 = 1
 	TCP    uint8 = 6
 	UDP    uint8 = 17
 	ICMPv6 uint8 = 58
 )
+
+// Zone keeps equal tuples of two networks apart: the VLAN ids of a frame, 0 where
+// it has none. A single tag, or the only one whose id is not 0 (a priority tag
+// names no VLAN, IEEE 802.1Q 6.9), is Outer.
+type Zone struct {
+	Outer uint16
+	Inner uint16
+}
 
 // Tuple names a connection: source is the initiator's end.
 type Tuple struct {
@@ -51,10 +60,19 @@ type Tuple struct {
 	// ICMPID is valid for query types that carry an identifier (echo and the
 	// like).
 	ICMPID uint16
+	// Zone is the network the addresses belong to.
+	Zone Zone
 }
 
 // HasPorts says whether the port fields are valid.
 func (t Tuple) HasPorts() bool { return t.Protocol == TCP || t.Protocol == UDP }
+
+// Reversed is the tuple with its ends exchanged.
+func (t Tuple) Reversed() Tuple {
+	t.Source, t.Destination = t.Destination, t.Source
+	t.SourcePort, t.DestinationPort = t.DestinationPort, t.SourcePort
+	return t
+}
 
 // IsICMP says whether the ICMP fields are valid.
 func (t Tuple) IsICMP() bool { return t.Protocol == ICMP || t.Protocol == ICMPv6 }

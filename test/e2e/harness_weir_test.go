@@ -188,9 +188,15 @@ func containsAll(line string, parts []string) bool {
 // await polls until the condition holds.
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
+	awaitOr(t, condition, func() { t.Fatalf("waited %v in vain for %s", patience, what) })
+}
+
+// awaitOr calls failed, which must end the test, where it never holds.
+func awaitOr(t *testing.T, condition func() bool, failed func()) {
+	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain for %s", patience, what)
+			failed()
 		}
 	}
 }
