@@ -15,7 +15,7 @@ export CGO_ENABLED ?= 0
 export GOFLAGS := $(GOFLAGS) -trimpath -buildvcs=false
 
 CONFIG    ?= examples/detect.yaml
-TESTFLAGS ?=
+export TESTFLAGS ?=
 BENCH     ?= .
 FUZZTIME  ?= 10s
 
@@ -32,7 +32,7 @@ run: build ## watch this host's connections, a line each; CONFIG=file for anothe
 .PHONY: test
 test: build ## all tests; those that need the kernel run as root only, with sudo if it is there
 	@scripts/setup.sh test
-	@scripts/test.sh $(TESTFLAGS)
+	@scripts/test.sh
 
 ##### building
 

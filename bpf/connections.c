@@ -55,10 +55,7 @@ static __always_inline __u32 make_key(const struct packet *p, struct flow_key *k
   __builtin_memcpy(k->high, is_high ? p->source : p->destination, 16);
   k->low_port = is_high && has_ports ? p->destination_port : p->source_port;
   k->high_port = is_high && has_ports ? p->source_port : p->destination_port;
-  k->protocol = p->protocol;
-  k->pad[0] = 0;
-  k->pad[1] = 0;
-  k->pad[2] = 0;
+  k->protocol_zone = p->zone << 8 | p->protocol;
   return is_high;
 }
 
@@ -110,12 +107,12 @@ static __always_inline void make_subject(const struct flow_key *k, const struct 
   __u32 is_high = f->flags & FLOW_SOURCE_IS_HIGH;
   __builtin_memcpy(s->source, is_high ? k->high : k->low, 16);
   __builtin_memcpy(s->destination, is_high ? k->low : k->high, 16);
-  s->protocol = k->protocol;
+  s->protocol = protocol_of(k);
   s->is_ipv6 = k->low[0] || k->low[1] || k->low[2] != bpf_htonl(0xffff);
   s->direction = f->direction;
   s->flags = f->flags;
   s->age = now - f->first;
-  if (k->protocol == IPPROTO_TCP || k->protocol == IPPROTO_UDP) {
+  if (protocol_of(k) == IPPROTO_TCP || protocol_of(k) == IPPROTO_UDP) {
     s->source_port = bpf_ntohs(is_high ? k->high_port : k->low_port);
     s->destination_port = bpf_ntohs(is_high ? k->low_port : k->high_port);
   } else {
@@ -176,7 +173,7 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
 static __always_inline void count_judgement(const struct flow_key *k, const struct flow *f) {
   __u32 slot = f->tables & 1;
   __u32 zero = 0;
-  count_verdict(f, k->protocol);
+  count_verdict(f, protocol_of(k));
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
   if (!w)
     return;
@@ -245,9 +242,7 @@ static __always_inline struct flow *open_flow(struct __sk_buff *skb, const struc
     f->flags |= FLOW_SOURCE_IS_HIGH;
   if (p->is_ipv6 && p->hop_limit == 255)
     f->flags |= FLOW_NEIGHBOR;
-  __u32 ifindex = skb->ifindex;
-  __u32 *interface = bpf_map_lookup_elem(&interfaces, &ifindex);
-  if (interface && (*interface & INTERFACE_LOOPBACK))
+  if (interface_of(skb->ifindex) & INTERFACE_LOOPBACK)
     f->flags |= FLOW_LOOPBACK;
   if (own_process(skb, egress, now))
     f->flags |= FLOW_OWN;
@@ -410,7 +405,7 @@ static __always_inline int without_entry(const struct flow_key *k) {
 // Whether the packet came in by a watched interface and was judged there.
 static __always_inline __u32 was_judged(struct __sk_buff *skb, __u32 egress) {
   __u32 from = skb->ingress_ifindex;
-  return egress && from && bpf_map_lookup_elem(&interfaces, &from);
+  return egress && from && (interface_of(from) & INTERFACE_WATCHED);
 }
 
 // Whether the packet can only be the first of a connection.
@@ -451,8 +446,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   }
   __u32 judged = was_judged(skb, egress);
   struct packet p = {};
-  int decoded = decode(skb, l2, &p);
-  if (decoded == NOT_IP && (skb->protocol == bpf_htons(ETH_P_ARP)))
+  int decoded = decode(skb, l2, interface_of(skb->ifindex) & INTERFACE_ZONE, &p);
+  if (decoded == ARP)
     return PASS;
   if (decoded)
     return judged ? PASS : undecodable(decoded);
@@ -543,13 +538,13 @@ struct sweep_run {
 
 static __always_inline __u64 idle_limit(const struct flow_key *k, const struct flow *f,
                                         const struct sweep_run *s) {
-  if (k->protocol == IPPROTO_TCP) {
+  if (protocol_of(k) == IPPROTO_TCP) {
     if ((f->flags & (FLOW_CLOSED | FLOW_DROP)) || !(f->tcp & TCP_ANSWERED) ||
         (f->tcp & (TCP_FIN * 3)))
       return s->tcp_closing_ns;
     return s->tcp_ns;
   }
-  return k->protocol == IPPROTO_UDP ? s->udp_ns : s->icmp_ns;
+  return protocol_of(k) == IPPROTO_UDP ? s->udp_ns : s->icmp_ns;
 }
 
 struct bpf_map;

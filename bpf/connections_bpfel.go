@@ -96,6 +96,7 @@ type ConnectionsEvent struct {
 	Tables          uint32
 	Rule            uint32
 	ShadowRule      uint32
+	Zone            uint32
 	Flags           uint16
 	Protocol        uint8
 	Kind            uint8
@@ -105,7 +106,7 @@ type ConnectionsEvent struct {
 	Reason          uint8
 	ShadowAction    uint8
 	End             uint8
-	Pad             [2]uint8
+	Pad             [6]uint8
 }
 
 type ConnectionsEventKind uint32
@@ -170,21 +171,20 @@ const (
 )
 
 type ConnectionsFlowKey struct {
-	_        structs.HostLayout
-	Low      [4]uint32
-	High     [4]uint32
-	LowPort  uint16
-	HighPort uint16
-	Protocol uint8
-	Pad      [3]uint8
+	_            structs.HostLayout
+	Low          [4]uint32
+	High         [4]uint32
+	LowPort      uint16
+	HighPort     uint16
+	ProtocolZone uint32
 }
 
 type ConnectionsFragmentKey struct {
-	_           structs.HostLayout
-	Source      [4]uint32
-	Destination [4]uint32
-	Id          uint32
-	Protocol    uint32
+	_            structs.HostLayout
+	Source       [4]uint32
+	Destination  [4]uint32
+	Id           uint32
+	ProtocolZone uint32
 }
 
 type ConnectionsFragmentPorts struct {
@@ -197,7 +197,9 @@ type ConnectionsFragmentPorts struct {
 type ConnectionsInterfaceFlags uint32
 
 const (
-	ConnectionsInterfaceFlagsINTERFACE_LOOPBACK ConnectionsInterfaceFlags = 1
+	ConnectionsInterfaceFlagsINTERFACE_WATCHED  ConnectionsInterfaceFlags = 2147483648
+	ConnectionsInterfaceFlagsINTERFACE_LOOPBACK ConnectionsInterfaceFlags = 1073741824
+	ConnectionsInterfaceFlagsINTERFACE_ZONE     ConnectionsInterfaceFlags = 16777215
 )
 
 type ConnectionsPolicyEntry struct {
@@ -345,7 +347,8 @@ const (
 	ConnectionsMapEvents             = "events"
 	ConnectionsMapFlows              = "flows"
 	ConnectionsMapFragments          = "fragments"
-	ConnectionsMapInterfaces         = "interfaces"
+	ConnectionsMapHighInterfaces     = "high_interfaces"
+	ConnectionsMapLowInterfaces      = "low_interfaces"
 	ConnectionsMapMatches            = "matches"
 	ConnectionsMapRejectBudgets      = "reject_budgets"
 	ConnectionsMapRows               = "rows"
@@ -435,27 +438,28 @@ type ConnectionsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectionsMapSpecs struct {
-	Agents        *ebpf.MapSpec `ebpf:"agents"`
-	Counters      *ebpf.MapSpec `ebpf:"counters"`
-	Created       *ebpf.MapSpec `ebpf:"created"`
-	Destinations4 *ebpf.MapSpec `ebpf:"destinations4"`
-	Destinations6 *ebpf.MapSpec `ebpf:"destinations6"`
-	Entries       *ebpf.MapSpec `ebpf:"entries"`
-	Events        *ebpf.MapSpec `ebpf:"events"`
-	Flows         *ebpf.MapSpec `ebpf:"flows"`
-	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
-	Interfaces    *ebpf.MapSpec `ebpf:"interfaces"`
-	Matches       *ebpf.MapSpec `ebpf:"matches"`
-	RejectBudgets *ebpf.MapSpec `ebpf:"reject_budgets"`
-	Rows          *ebpf.MapSpec `ebpf:"rows"`
-	Services      *ebpf.MapSpec `ebpf:"services"`
-	Settings      *ebpf.MapSpec `ebpf:"settings"`
-	Sources4      *ebpf.MapSpec `ebpf:"sources4"`
-	Sources6      *ebpf.MapSpec `ebpf:"sources6"`
-	TablesInForce *ebpf.MapSpec `ebpf:"tables_in_force"`
-	TrafficTotals *ebpf.MapSpec `ebpf:"traffic_totals"`
-	VerdictTotals *ebpf.MapSpec `ebpf:"verdict_totals"`
-	Workspaces    *ebpf.MapSpec `ebpf:"workspaces"`
+	Agents         *ebpf.MapSpec `ebpf:"agents"`
+	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Created        *ebpf.MapSpec `ebpf:"created"`
+	Destinations4  *ebpf.MapSpec `ebpf:"destinations4"`
+	Destinations6  *ebpf.MapSpec `ebpf:"destinations6"`
+	Entries        *ebpf.MapSpec `ebpf:"entries"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
+	LowInterfaces  *ebpf.MapSpec `ebpf:"low_interfaces"`
+	Matches        *ebpf.MapSpec `ebpf:"matches"`
+	RejectBudgets  *ebpf.MapSpec `ebpf:"reject_budgets"`
+	Rows           *ebpf.MapSpec `ebpf:"rows"`
+	Services       *ebpf.MapSpec `ebpf:"services"`
+	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	Sources4       *ebpf.MapSpec `ebpf:"sources4"`
+	Sources6       *ebpf.MapSpec `ebpf:"sources6"`
+	TablesInForce  *ebpf.MapSpec `ebpf:"tables_in_force"`
+	TrafficTotals  *ebpf.MapSpec `ebpf:"traffic_totals"`
+	VerdictTotals  *ebpf.MapSpec `ebpf:"verdict_totals"`
+	Workspaces     *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // ConnectionsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -502,27 +506,28 @@ func (o *ConnectionsObjects) Close() error {
 //
 // It can be passed to LoadConnectionsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectionsMaps struct {
-	Agents        *ebpf.Map `ebpf:"agents"`
-	Counters      *ebpf.Map `ebpf:"counters"`
-	Created       *ebpf.Map `ebpf:"created"`
-	Destinations4 *ebpf.Map `ebpf:"destinations4"`
-	Destinations6 *ebpf.Map `ebpf:"destinations6"`
-	Entries       *ebpf.Map `ebpf:"entries"`
-	Events        *ebpf.Map `ebpf:"events"`
-	Flows         *ebpf.Map `ebpf:"flows"`
-	Fragments     *ebpf.Map `ebpf:"fragments"`
-	Interfaces    *ebpf.Map `ebpf:"interfaces"`
-	Matches       *ebpf.Map `ebpf:"matches"`
-	RejectBudgets *ebpf.Map `ebpf:"reject_budgets"`
-	Rows          *ebpf.Map `ebpf:"rows"`
-	Services      *ebpf.Map `ebpf:"services"`
-	Settings      *ebpf.Map `ebpf:"settings"`
-	Sources4      *ebpf.Map `ebpf:"sources4"`
-	Sources6      *ebpf.Map `ebpf:"sources6"`
-	TablesInForce *ebpf.Map `ebpf:"tables_in_force"`
-	TrafficTotals *ebpf.Map `ebpf:"traffic_totals"`
-	VerdictTotals *ebpf.Map `ebpf:"verdict_totals"`
-	Workspaces    *ebpf.Map `ebpf:"workspaces"`
+	Agents         *ebpf.Map `ebpf:"agents"`
+	Counters       *ebpf.Map `ebpf:"counters"`
+	Created        *ebpf.Map `ebpf:"created"`
+	Destinations4  *ebpf.Map `ebpf:"destinations4"`
+	Destinations6  *ebpf.Map `ebpf:"destinations6"`
+	Entries        *ebpf.Map `ebpf:"entries"`
+	Events         *ebpf.Map `ebpf:"events"`
+	Flows          *ebpf.Map `ebpf:"flows"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
+	LowInterfaces  *ebpf.Map `ebpf:"low_interfaces"`
+	Matches        *ebpf.Map `ebpf:"matches"`
+	RejectBudgets  *ebpf.Map `ebpf:"reject_budgets"`
+	Rows           *ebpf.Map `ebpf:"rows"`
+	Services       *ebpf.Map `ebpf:"services"`
+	Settings       *ebpf.Map `ebpf:"settings"`
+	Sources4       *ebpf.Map `ebpf:"sources4"`
+	Sources6       *ebpf.Map `ebpf:"sources6"`
+	TablesInForce  *ebpf.Map `ebpf:"tables_in_force"`
+	TrafficTotals  *ebpf.Map `ebpf:"traffic_totals"`
+	VerdictTotals  *ebpf.Map `ebpf:"verdict_totals"`
+	Workspaces     *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *ConnectionsMaps) Close() error {
@@ -536,7 +541,8 @@ func (m *ConnectionsMaps) Close() error {
 		m.Events,
 		m.Flows,
 		m.Fragments,
-		m.Interfaces,
+		m.HighInterfaces,
+		m.LowInterfaces,
 		m.Matches,
 		m.RejectBudgets,
 		m.Rows,

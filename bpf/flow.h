@@ -46,9 +46,12 @@ struct flow_key {
   // type << 8 | code in network order, of a reply those of its query.
   __u16 low_port;
   __u16 high_port;
-  __u8 protocol;
-  __u8 pad[3];
+  // The protocol, and in the upper 24 bits the zone: the VLAN ids of the packet,
+  // inner << 12 | outer, so that equal tuples of two networks stay apart.
+  __u32 protocol_zone;
 };
+
+static __always_inline __u8 protocol_of(const struct flow_key *k) { return k->protocol_zone; }
 
 // struct flow.flags
 enum flow_flags {
@@ -125,6 +128,7 @@ struct event {
   __u32 tables;
   __u32 rule;
   __u32 shadow_rule;
+  __u32 zone; // as in flow_key
   __u16 flags;
   __u8 protocol;
   __u8 kind;
@@ -134,7 +138,7 @@ struct event {
   __u8 reason;
   __u8 shadow_action;
   __u8 end;
-  __u8 pad[2];
+  __u8 pad[6];
 };
 
 #endif

@@ -78,14 +78,36 @@ struct {
   __uint(max_entries, 1 << 24);
 } events SEC(".maps");
 
-enum interface_flags { INTERFACE_LOOPBACK = 1 << 0 };
+enum interface_flags {
+  INTERFACE_WATCHED = 1u << 31,
+  INTERFACE_LOOPBACK = 1u << 30,
+  INTERFACE_ZONE = (1u << 24) - 1, // of packets without a tag (flow_key.zone)
+};
 
-// Watched interfaces by index.
+enum { LOW_INTERFACES = 1 << 16 };
+
+// Watched interfaces by index: flags and zone. Indexes beyond the array, as on
+// hosts that make and remove many, are in the hash.
 struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 8192);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, LOW_INTERFACES);
   __type(key, __u32);
   __type(value, __u32);
-} interfaces SEC(".maps");
+} low_interfaces SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1 << 16);
+  __type(key, __u32);
+  __type(value, __u32);
+} high_interfaces SEC(".maps");
+
+// What is known of an interface; 0 of one that is not watched.
+static __always_inline __u32 interface_of(__u32 index) {
+  __u32 *value = index < LOW_INTERFACES ? bpf_map_lookup_elem(&low_interfaces, &index)
+                                        : bpf_map_lookup_elem(&high_interfaces, &index);
+  return value ? *value : 0;
+}
 
 #endif

@@ -22,6 +22,8 @@ struct packet {
   __u8 icmp_error;        // it quotes a packet, at `payload`
   __u8 is_later_fragment; // no transport header: ports are the first fragment's
   __u8 has_options;       // IPv4 options or IPv6 extension headers
+  __u32 network;          // offset of the network header
+  __u32 zone;             // as in flow_key
   __u32 seq, ack;         // valid for TCP, host order
   __u32 transport;        // offset of the transport header
   __u32 payload;          // offset of what follows it
@@ -35,6 +37,7 @@ enum decoded {
   NOT_IP = 1,
   MALFORMED = 2,
   ORPHAN = 3, // a later fragment whose first was not seen
+  ARP = 4,
 };
 
 enum tcp_flag { TCP_FLAG_FIN_ = 1, TCP_FLAG_SYN_ = 2, TCP_FLAG_RST_ = 4, TCP_FLAG_ACK_ = 16 };
@@ -86,7 +89,7 @@ struct fragment_key {
   __u32 source[4];
   __u32 destination[4];
   __u32 id;
-  __u32 protocol;
+  __u32 protocol_zone;
 };
 
 struct fragment_ports {
@@ -266,17 +269,61 @@ static __always_inline void count_segments(struct __sk_buff *skb, struct packet 
   p->bytes += (p->packets - 1) * (p->payload - l3);
 }
 
-// Reads the packet whose network header is at l3 into p, which is all zero.
-// Returns an enum decoded. Not static, so that the verifier looks at it once.
-__noinline int decode(struct __sk_buff *skb, __u32 l3, struct packet *p) {
+enum { MAX_TAGS = 2, MAX_NETWORK = ETH_HLEN + 4 * MAX_TAGS, VLAN_ID = 0xfff };
+
+static __always_inline __u32 is_tag(__u16 ethertype) {
+  return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
+}
+
+// Follows VLAN tags (IEEE 802.1Q, 802.1ad) from the end of the Ethernet
+// addresses and type on. The outermost one may have been taken off the packet
+// and be in the skb. Returns the ethertype of what they carry, 0 where the packet
+// is too short or has more than MAX_TAGS.
+static __always_inline __u16 skip_tags(struct __sk_buff *skb, struct packet *p) {
+  __u16 ethertype = skb->protocol;
+  __u32 shift = 0; // of the next id: one of 0 names no VLAN, only a priority
+  if (skb->vlan_present && (skb->vlan_tci & VLAN_ID)) {
+    p->zone = skb->vlan_tci & VLAN_ID;
+    shift = 12;
+  }
+  for (int i = 0; i < MAX_TAGS && is_tag(ethertype); i++) {
+    __u16 *tag = bytes_at(skb, p->network, 4);
+    if (!tag)
+      return 0;
+    __u32 id = bpf_ntohs(tag[0]) & VLAN_ID;
+    ethertype = tag[1];
+    p->network += 4;
+    if (!id)
+      continue;
+    if (shift > 12)
+      return 0;
+    p->zone |= id << shift;
+    shift += 12;
+  }
+  return is_tag(ethertype) ? 0 : ethertype;
+}
+
+// Reads the packet into p, which is all zero; l2 is the length of its link-layer
+// header. `zone` is that of the interface, for packets without a tag. Returns an
+// enum decoded. Not static, so that the verifier looks at it once.
+__noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, struct packet *p) {
   struct fragmentation frag = {};
   enum decoded result;
-  if (!p || l3 > ETH_HLEN)
+  if (!p || l2 > ETH_HLEN)
     return MALFORMED;
-  if (skb->protocol == bpf_htons(ETH_P_IP))
+  p->network = l2;
+  __u16 ethertype = skip_tags(skb, p);
+  if (!p->zone)
+    p->zone = zone;
+  __u32 l3 = p->network;
+  if (!ethertype || l3 > MAX_NETWORK)
+    return MALFORMED;
+  if (ethertype == bpf_htons(ETH_P_IP))
     result = decode_ipv4(skb, l3, p, &frag);
-  else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+  else if (ethertype == bpf_htons(ETH_P_IPV6))
     result = decode_ipv6(skb, l3, p, &frag);
+  else if (ethertype == bpf_htons(ETH_P_ARP))
+    return ARP;
   else
     return NOT_IP;
   if (result)
@@ -291,7 +338,7 @@ __noinline int decode(struct __sk_buff *skb, __u32 l3, struct packet *p) {
     fk.id = frag.id;
     // RFC 8200 section 4.5: IPv6 reassembles by addresses and identification
     // alone.
-    fk.protocol = p->is_ipv6 ? 0 : p->protocol;
+    fk.protocol_zone = p->zone << 8 | (p->is_ipv6 ? 0 : p->protocol);
   }
   if (frag.is_later) {
     struct fragment_ports *ports = bpf_map_lookup_elem(&fragments, &fk);

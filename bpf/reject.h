@@ -270,12 +270,15 @@ __noinline int reject(struct __sk_buff *skb, __u32 l2, const struct packet *p, _
     count(COUNT_REJECT_LIMITED);
     return TC_ACT_SHOT;
   }
-  int failed;
+  int failed = -1;
+  __u32 l3 = p->network;
+  if (l3 > MAX_NETWORK)
+    return TC_ACT_SHOT;
   if (p->protocol == IPPROTO_TCP) {
     struct rst r = {};
     rst_to_sender(&r, p);
-    failed = write_rst(skb, l2, p->is_ipv6, &r);
-  } else {
+    failed = write_rst(skb, l3, p->is_ipv6, &r);
+  } else if (l3 == l2) { // room is made right after the MAC header: not before tags
     failed = p->is_ipv6 ? answer_icmp6(skb, l2, p) : answer_icmp4(skb, l2, p);
   }
   if (failed) {
@@ -296,8 +299,11 @@ __noinline int reset_both(struct __sk_buff *skb, __u32 l2, const struct packet *
   struct rst r = {};
   if (!p || l2 > ETH_HLEN || p->is_later_fragment || (p->tcp_flags & TCP_FLAG_RST_))
     return TC_ACT_SHOT;
+  __u32 l3 = p->network;
+  if (l3 > MAX_NETWORK)
+    return TC_ACT_SHOT;
   rst_to_sender(&r, p);
-  if (write_rst(skb, l2, p->is_ipv6, &r)) {
+  if (write_rst(skb, l3, p->is_ipv6, &r)) {
     count(COUNT_REJECT_FAILED);
     return TC_ACT_SHOT;
   }
@@ -313,7 +319,7 @@ __noinline int reset_both(struct __sk_buff *skb, __u32 l2, const struct packet *
   if (l2)
     swap_macs(skb);
   skb->mark = mark;
-  if (write_rst(skb, l2, p->is_ipv6, &r))
+  if (write_rst(skb, l3, p->is_ipv6, &r))
     return TC_ACT_SHOT;
   return PASS;
 }

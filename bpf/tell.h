@@ -23,11 +23,12 @@ static __always_inline void fill_event(struct event *e, const struct flow_key *k
   __builtin_memcpy(e->destination, destination, 16);
   e->source_port = k->low_port;
   e->destination_port = k->high_port;
-  if (source_is_high && (k->protocol == IPPROTO_TCP || k->protocol == IPPROTO_UDP)) {
+  if (source_is_high && (protocol_of(k) == IPPROTO_TCP || protocol_of(k) == IPPROTO_UDP)) {
     e->source_port = k->high_port;
     e->destination_port = k->low_port;
   }
-  e->protocol = k->protocol;
+  e->protocol = protocol_of(k);
+  e->zone = k->protocol_zone >> 8;
   e->id = f->id;
   e->first = f->first;
   e->last = f->last;
@@ -46,8 +47,7 @@ static __always_inline void fill_event(struct event *e, const struct flow_key *k
   e->reason = f->reason;
   e->shadow_action = f->shadow_action;
   e->end = f->end;
-  e->pad[0] = 0;
-  e->pad[1] = 0;
+  __builtin_memset(e->pad, 0, sizeof(e->pad));
 }
 
 static __always_inline int tell(const struct flow_key *k, const struct flow *f,

@@ -2,10 +2,10 @@
 # Runs all tests. Tests that load programs into the kernel need root and skip
 # themselves without it; not being root, this uses sudo for the test binaries
 # where sudo can be asked.
-# usage, from the Makefile: scripts/test.sh [FLAGS OF go test]
+# TESTFLAGS are further flags of go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-flags=(-json -timeout 15m "$@")
+read -ra flags <<<"-json -timeout 15m ${TESTFLAGS:-}"
 
 hint='' with_sudo=''
 if [ "$(id -u)" -ne 0 ]; then

@@ -28,11 +28,7 @@ func (d *Datapath) attachTo(l netlink.Link) error {
 	if err != nil {
 		return err
 	}
-	var flags uint32
-	if isLoopback(attrs) {
-		flags = uint32(bpf.ConnectionsInterfaceFlagsINTERFACE_LOOPBACK)
-	}
-	if err := d.objects.Interfaces.Put(uint32(attrs.Index), flags); err != nil {
+	if err := d.noteInterface(attrs.Index, interfaceFlags(l)); err != nil {
 		return fmt.Errorf("note interface %s: %w", attrs.Name, err)
 	}
 	w := &watch{name: attrs.Name, hooks: map[string]link.Link{}}
@@ -44,7 +40,7 @@ func (d *Datapath) attachTo(l netlink.Link) error {
 		w.hooks[h.name], err = d.hook(attrs.Index, h.name, h.program, h.at)
 		if err != nil {
 			return errors.Join(fmt.Errorf("attach to %s %s: %w", attrs.Name, h.name, err), w.close(),
-				d.objects.Interfaces.Delete(uint32(attrs.Index)))
+				d.noteInterface(attrs.Index, 0))
 		}
 	}
 	d.attached[attrs.Index] = w
@@ -79,6 +75,52 @@ func (d *Datapath) hook(index int, name string, program *ebpf.Program, at ebpf.A
 	return l, nil
 }
 
+// interfaceFlags is what the programs are to know of an interface.
+func interfaceFlags(l netlink.Link) uint32 {
+	flags := uint32(bpf.ConnectionsInterfaceFlagsINTERFACE_WATCHED)
+	if isLoopback(l.Attrs()) {
+		flags |= uint32(bpf.ConnectionsInterfaceFlagsINTERFACE_LOOPBACK)
+	}
+	// Packets of a VLAN interface have lost their tag.
+	if vlan, ok := l.(*netlink.Vlan); ok {
+		flags |= uint32(vlan.VlanId)
+	}
+	return flags
+}
+
+// noteInterface tells the programs of an interface; 0 flags make them forget it.
+func (d *Datapath) noteInterface(index int, flags uint32) error {
+	if index < int(d.objects.LowInterfaces.MaxEntries()) {
+		return d.objects.LowInterfaces.Put(uint32(index), flags)
+	}
+	if flags != 0 {
+		return d.objects.HighInterfaces.Put(uint32(index), flags)
+	}
+	if err := d.objects.HighInterfaces.Delete(uint32(index)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
+}
+
+// notedInterfaces are the indexes that the programs know.
+func (d *Datapath) notedInterfaces() ([]int, error) {
+	var noted []int
+	for _, m := range []*ebpf.Map{d.objects.LowInterfaces, d.objects.HighInterfaces} {
+		indexes, flags := make([]uint32, m.MaxEntries()), make([]uint32, m.MaxEntries())
+		var cursor ebpf.MapBatchCursor
+		n, err := m.BatchLookup(&cursor, indexes, flags, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // the latter: that was all
+			return nil, fmt.Errorf("list the interfaces that the programs know: %w", err)
+		}
+		for i := range n {
+			if flags[i] != 0 {
+				noted = append(noted, int(indexes[i]))
+			}
+		}
+	}
+	return noted, nil
+}
+
 // programsFor picks the programs by whether packets start with an Ethernet
 // header.
 func (d *Datapath) programsFor(attrs *netlink.LinkAttrs) (ingress, egress *ebpf.Program, err error) {
@@ -99,7 +141,7 @@ func (d *Datapath) detachFrom(index int) {
 		d.log.Warn("An interface could not be left.", zap.String("interface", w.name), zap.Error(err))
 	}
 	delete(d.attached, index)
-	if err := d.objects.Interfaces.Delete(uint32(index)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := d.noteInterface(index, 0); err != nil {
 		d.log.Warn("An interface could not be forgotten.", zap.String("interface", w.name), zap.Error(err))
 	}
 }

@@ -173,15 +173,15 @@ func (d *Datapath) leaveStale() error {
 			}
 		}
 	}
-	var index, flags uint32
-	var stale []uint32
-	for all := d.objects.Interfaces.Iterate(); all.Next(&index, &flags); {
-		if d.attached[int(index)] == nil {
-			stale = append(stale, index)
-		}
+	noted, err := d.notedInterfaces()
+	if err != nil {
+		return err
 	}
-	for _, index := range stale {
-		if err := d.objects.Interfaces.Delete(index); err != nil {
+	for _, index := range noted {
+		if d.attached[index] != nil {
+			continue
+		}
+		if err := d.noteInterface(index, 0); err != nil {
 			return fmt.Errorf("forget interface %d: %w", index, err)
 		}
 	}

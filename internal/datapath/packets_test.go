@@ -80,7 +80,7 @@ func entry(t testing.TB, d *Datapath, tp packet.Tuple) (f bpf.ConnectionsFlow) {
 // keyOf is make_key of bpf/connections.c.
 func keyOf(tp packet.Tuple) bpf.ConnectionsFlowKey {
 	k := bpf.ConnectionsFlowKey{
-		Low: addressWords(tp.Source), High: addressWords(tp.Destination), Protocol: tp.Protocol,
+		Low: addressWords(tp.Source), High: addressWords(tp.Destination), ProtocolZone: uint32(tp.Protocol),
 	}
 	first, second := tp.SourcePort, tp.DestinationPort
 	if tp.IsICMP() {

@@ -222,7 +222,7 @@ func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
 	o := &d.objects.ConnectionsMaps
 	return map[string]*ebpf.Map{
 		"agents": o.Agents, "counters": o.Counters, "created": o.Created, "events": o.Events, "flows": o.Flows, "fragments": o.Fragments,
-		"interfaces": o.Interfaces, "reject_budgets": o.RejectBudgets, "settings": o.Settings,
+		"low_interfaces": o.LowInterfaces, "high_interfaces": o.HighInterfaces, "reject_budgets": o.RejectBudgets, "settings": o.Settings,
 		"tables_in_force": o.TablesInForce, "traffic_totals": o.TrafficTotals,
 		"verdict_totals": o.VerdictTotals, "workspaces": o.Workspaces,
 		"sources4": o.Sources4, "sources6": o.Sources6, "destinations4": o.Destinations4,

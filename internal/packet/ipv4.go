@@ -59,23 +59,25 @@ func (p *Packet) ipv4(f *Frame, at, wire int) Outcome {
 	p.Transport = at + header
 	if fragment := be16(h[6:]); fragment&(moreFollow|offsetMask) != 0 {
 		p.FragmentID = uint32(be16(h[4:]))
-		offset := int(fragment&offsetMask) * fragmentUnit
-		if why := p.fragment(offset, fragment&moreFollow != 0, total-header, header); why != 0 {
-			return p.malformed(why)
+		p.fragment(int(fragment&offsetMask)*fragmentUnit, fragment&moreFollow != 0, total-header, header)
+		if p.isBadFragment() {
+			return p.malformed(BadFragment)
 		}
 	}
 	return p.transport(f, at+total)
 }
 
 // fragment notes a fragment of length bytes at offset, of a datagram that has
-// `before` bytes ahead of what is fragmented.
-func (p *Packet) fragment(offset int, more bool, length, before int) Reason {
+// `ahead` bytes before what is fragmented.
+func (p *Packet) fragment(offset int, more bool, length, ahead int) {
 	p.IsFragment = true
 	p.FragmentOffset = offset
 	p.FragmentLength = length
-	switch {
-	case length <= 0, more && length%fragmentUnit != 0, before+offset+length > maxDatagram:
-		return BadFragment
-	}
-	return 0
+	p.more = more
+	p.ahead = ahead
+}
+
+func (p *Packet) isBadFragment() bool {
+	return p.FragmentLength == 0 || p.more && p.FragmentLength%fragmentUnit != 0 ||
+		p.ahead+p.FragmentOffset+p.FragmentLength > maxDatagram
 }

@@ -58,6 +58,9 @@ func (p *Packet) ipv6(f *Frame, at, wire int) Outcome {
 	if why := p.extensions(f, at, next, end, jumbo); why != 0 {
 		return p.malformed(why)
 	}
+	if p.IsFragment && p.isBadFragment() {
+		return p.malformed(BadFragment)
+	}
 	p.Bytes -= p.phantom
 	return p.transport(f, end)
 }
@@ -110,10 +113,7 @@ func (p *Packet) extensions(f *Frame, network int, next uint8, end int, jumbo bo
 		}
 		if field := be16(h[2:]); field&^6 != 0 { // an atomic fragment is whole (RFC 6946)
 			p.FragmentID = be32(h[4:])
-			before := at - extensionUnit - network - ipv6Header
-			if why := p.fragment(int(field&^7), field&1 != 0, end-at, before); why != 0 {
-				return why
-			}
+			p.fragment(int(field&^7), field&1 != 0, end-at, at-length-network-ipv6Header)
 			if p.FragmentOffset > 0 {
 				break // the rest of the chain is in the first fragment
 			}

@@ -108,6 +108,8 @@ type Packet struct {
 	// what pads the frame is not part of it.
 	Bytes int
 
+	more    bool // further fragments follow
+	ahead   int  // bytes of the datagram before what is fragmented
 	phantom int  // bytes of headers that never reach the wire (jumbo option)
 	routed  bool // a routing header names other destinations
 }

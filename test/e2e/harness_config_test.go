@@ -42,7 +42,7 @@ func (c *config) yaml(dir string) string {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	if c.policy != "" {
-		fmt.Fprintf(&b, "    policy: connection_policy\nextensions:\n  connection_policy:\n    file: %s\n    allow_insecure_files: %t\n",
+		fmt.Fprintf(&b, "    policy: connection_policy\nextensions:\n  connection_policy:\n    file: %q\n    allow_insecure_files: %t\n",
 			c.policy, !c.checked)
 		if !strings.Contains(c.extension, "reload_interval") {
 			fmt.Fprintf(&b, "    reload_interval: 100ms\n")
@@ -62,7 +62,7 @@ func (c *config) yaml(dir string) string {
 	}
 	b.WriteString("exporters:\n")
 	for _, signal := range signals {
-		fmt.Fprintf(&b, "  file/%s: {path: %s, append: true, flush_interval: 50ms}\n", signal, signalFile(dir, signal))
+		fmt.Fprintf(&b, "  file/%s: {path: %q, append: true, flush_interval: 50ms}\n", signal, signalFile(dir, signal))
 	}
 	fmt.Fprintf(&b, "service:\n  extensions: [%s]\n  pipelines:\n", strings.Join(active, ", "))
 	for _, signal := range signals {

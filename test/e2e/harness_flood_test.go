@@ -53,7 +53,7 @@ func (l *lab) flood(t *testing.T, from, to *host, at netip.AddrPort) *flood {
 				f.sent.Add(1) // else an answer to an earlier one was waiting
 			}
 			if i%50 == 0 {
-				time.Sleep(time.Millisecond) // the machine is not the test's alone
+				time.Sleep(5 * time.Millisecond) // the machine is not the test's alone
 			}
 		}
 	}()

@@ -20,15 +20,15 @@ const patience = 30 * time.Second
 
 // weir is a running Collector.
 type weir struct {
-	dir    string
-	config config
-	host   *host
-	cmd    *exec.Cmd
-	exited chan struct{}
-	err    error // valid once exited is closed
-	logs   logReader
-	// failed is set when the test itself asks for an exit other than 0.
-	mayFail bool
+	dir     string
+	config  config
+	host    *host
+	cmd     *exec.Cmd
+	exited  chan struct{}
+	err     error // valid once exited is closed
+	logs    logReader
+	mayFail bool // it may end by itself
+	killed  bool // what was on its way out then is lost
 }
 
 // start runs the Collector on a host until the end of the test, and waits until
@@ -129,6 +129,7 @@ func (w *weir) stop(t *testing.T) {
 // kill ends it without notice.
 func (w *weir) kill(t *testing.T) {
 	t.Helper()
+	w.killed = true
 	w.signal(t, unix.SIGKILL)
 	w.awaitExit(t)
 }

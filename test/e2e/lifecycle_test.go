@@ -91,6 +91,9 @@ func TestSIGHUP(t *testing.T) {
 			}
 			f.await(t, 100)
 			f.check(t, c.mode == "prevent")
+			if c.mode == "prevent" {
+				l.enforces(t, shut8080)
+			}
 			for o := range objects(t, w.pid()) {
 				delete(seen, o) // taken over
 			}
