@@ -623,6 +623,7 @@ const struct event *type_event __attribute__((unused));
 const struct policy_entry *type_policy_entry __attribute__((unused));
 const struct policy_row *type_policy_row __attribute__((unused));
 const struct policy_services *type_policy_services __attribute__((unused));
+const struct rule_label *type_rule_label __attribute__((unused));
 const struct prefix4 *type_prefix4 __attribute__((unused));
 const struct prefix6 *type_prefix6 __attribute__((unused));
 const enum counter *type_counter __attribute__((unused));

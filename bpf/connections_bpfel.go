@@ -236,6 +236,9 @@ type ConnectionsPolicySettings struct {
 	RelatedIcmp    uint8
 	Pad            [2]uint8
 	Zero           uint32
+	Tables         uint32
+	Pad2           uint32
+	Generation     uint64
 }
 
 type ConnectionsPrefix4 struct {
@@ -273,6 +276,11 @@ const (
 	ConnectionsRejectChoiceREJECT_YES       ConnectionsRejectChoice = 1
 	ConnectionsRejectChoiceREJECT_NO        ConnectionsRejectChoice = 2
 )
+
+type ConnectionsRuleLabel struct {
+	_    structs.HostLayout
+	Text [128]int8
+}
 
 type ConnectionsSweepRun struct {
 	_            structs.HostLayout
@@ -348,10 +356,12 @@ const (
 	ConnectionsMapFlows              = "flows"
 	ConnectionsMapFragments          = "fragments"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
+	ConnectionsMapLabels             = "labels"
 	ConnectionsMapLowInterfaces      = "low_interfaces"
 	ConnectionsMapMatches            = "matches"
 	ConnectionsMapRejectBudgets      = "reject_budgets"
 	ConnectionsMapRows               = "rows"
+	ConnectionsMapRuleTotals         = "rule_totals"
 	ConnectionsMapServices           = "services"
 	ConnectionsMapSettings           = "settings"
 	ConnectionsMapSources4           = "sources4"
@@ -382,6 +392,7 @@ const (
 	ConnectionsVarTypePrefix6        = "type_prefix6"
 	ConnectionsVarTypeReason         = "type_reason"
 	ConnectionsVarTypeRejectChoice   = "type_reject_choice"
+	ConnectionsVarTypeRuleLabel      = "type_rule_label"
 	ConnectionsVarTypeVerdict        = "type_verdict"
 )
 
@@ -448,10 +459,12 @@ type ConnectionsMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
+	Labels         *ebpf.MapSpec `ebpf:"labels"`
 	LowInterfaces  *ebpf.MapSpec `ebpf:"low_interfaces"`
 	Matches        *ebpf.MapSpec `ebpf:"matches"`
 	RejectBudgets  *ebpf.MapSpec `ebpf:"reject_budgets"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
+	RuleTotals     *ebpf.MapSpec `ebpf:"rule_totals"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
 	Sources4       *ebpf.MapSpec `ebpf:"sources4"`
@@ -483,6 +496,7 @@ type ConnectionsVariableSpecs struct {
 	TypePrefix6        *ebpf.VariableSpec `ebpf:"type_prefix6"`
 	TypeReason         *ebpf.VariableSpec `ebpf:"type_reason"`
 	TypeRejectChoice   *ebpf.VariableSpec `ebpf:"type_reject_choice"`
+	TypeRuleLabel      *ebpf.VariableSpec `ebpf:"type_rule_label"`
 	TypeVerdict        *ebpf.VariableSpec `ebpf:"type_verdict"`
 }
 
@@ -516,10 +530,12 @@ type ConnectionsMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
+	Labels         *ebpf.Map `ebpf:"labels"`
 	LowInterfaces  *ebpf.Map `ebpf:"low_interfaces"`
 	Matches        *ebpf.Map `ebpf:"matches"`
 	RejectBudgets  *ebpf.Map `ebpf:"reject_budgets"`
 	Rows           *ebpf.Map `ebpf:"rows"`
+	RuleTotals     *ebpf.Map `ebpf:"rule_totals"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
 	Sources4       *ebpf.Map `ebpf:"sources4"`
@@ -542,10 +558,12 @@ func (m *ConnectionsMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.HighInterfaces,
+		m.Labels,
 		m.LowInterfaces,
 		m.Matches,
 		m.RejectBudgets,
 		m.Rows,
+		m.RuleTotals,
 		m.Services,
 		m.Settings,
 		m.Sources4,
@@ -578,6 +596,7 @@ type ConnectionsVariables struct {
 	TypePrefix6        *ebpf.Variable `ebpf:"type_prefix6"`
 	TypeReason         *ebpf.Variable `ebpf:"type_reason"`
 	TypeRejectChoice   *ebpf.Variable `ebpf:"type_reject_choice"`
+	TypeRuleLabel      *ebpf.Variable `ebpf:"type_rule_label"`
 	TypeVerdict        *ebpf.Variable `ebpf:"type_verdict"`
 }
 

@@ -28,7 +28,17 @@ struct policy_settings {
   __u8 block_non_ip;
   __u8 related_icmp; // the safeguard icmp-errors
   __u8 pad[2];
-  __u32 zero;
+  __u32 zero;   // see struct walk
+  __u32 tables; // the number they were made for, 0 while they are incomplete;
+  __u32 pad2;
+  __u64 generation; // both for user space
+};
+
+enum { LABEL_BYTES = 128 };
+
+// The name of a rule, for user space: a process that takes over needs it.
+struct rule_label {
+  char text[LABEL_BYTES];
 };
 
 enum entry_flags {
@@ -104,6 +114,16 @@ TABLES(services, BPF_MAP_TYPE_ARRAY, BPF_F_INNER_MAP, __u32, struct policy_servi
 TABLES(rows, BPF_MAP_TYPE_ARRAY, BPF_F_INNER_MAP, __u32, struct policy_row);
 TABLES(entries, BPF_MAP_TYPE_ARRAY, BPF_F_INNER_MAP, __u32, struct policy_entry);
 TABLES(matches, BPF_MAP_TYPE_ARRAY, BPF_F_INNER_MAP, __u32, __u64);
+TABLES(labels, BPF_MAP_TYPE_ARRAY, BPF_F_INNER_MAP, __u32, struct rule_label);
+
+// Matches by name, of tables that are gone; for user space alone.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1 << 20);
+  __type(key, struct rule_label);
+  __type(value, __u64);
+} rule_totals SEC(".maps");
 
 // What the walk needs to know of a connection.
 struct subject {

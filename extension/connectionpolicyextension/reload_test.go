@@ -117,8 +117,10 @@ func TestRefusedFiles(t *testing.T) {
 			b.write("policy.yaml", twoRules)
 			require.NoError(t, os.Chmod(b.path("policy.yaml"), 0o644))
 		}, []string{"mode 0644", "chmod 600 ", "allow_insecure_files: true"}},
-		{"folder writable by others", func(t *testing.T, b *bench) { require.NoError(t, os.Chmod(b.dir, 0o777)) },
-			[]string{"mode 0777", "chmod go-w "}},
+		{
+			"folder writable by others", func(t *testing.T, b *bench) { require.NoError(t, os.Chmod(b.dir, 0o777)) },
+			[]string{"mode 0777", "chmod go-w "},
+		},
 		{"somebody else's", func(t *testing.T, b *bench) {
 			if os.Geteuid() != 0 {
 				t.Skip("giving files away needs root")
@@ -133,8 +135,10 @@ func TestRefusedFiles(t *testing.T) {
 			require.NoError(t, os.Remove(b.path("policy.yaml")))
 			require.NoError(t, os.Mkdir(b.path("policy.yaml"), 0o700))
 		}, []string{"it is a folder"}},
-		{"100 MB", func(t *testing.T, b *bench) { require.NoError(t, os.Truncate(b.path("policy.yaml"), 100<<20)) },
-			[]string{"larger than 16 MiB"}},
+		{
+			"100 MB", func(t *testing.T, b *bench) { require.NoError(t, os.Truncate(b.path("policy.yaml"), 100<<20)) },
+			[]string{"larger than 16 MiB"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

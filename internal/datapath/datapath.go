@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -40,6 +39,8 @@ type Datapath struct {
 	lock   net.Listener
 	pins   pins
 
+	parking *time.Timer // while parked
+
 	objects bpf.ConnectionsObjects
 	inner   map[string]*ebpf.MapSpec // templates of the table maps
 	events  *ringbuf.Reader
@@ -60,19 +61,30 @@ type Datapath struct {
 	breakSwap bool // tests: fill the tables in force in place
 }
 
-// Open takes the network namespace's lock, loads the programs and takes over
-// the maps that an earlier instance left pinned. Nothing is attached yet.
+// Open gives the datapath of the network namespace: the one this process has
+// parked, or a new one, which takes the namespace's lock, loads the programs and
+// takes over the maps that an earlier process left pinned. A new one is not
+// attached yet.
 func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
+	pins, err := openPins(cfg.PinPath)
+	if err != nil {
+		return nil, err
+	}
+	if d := unpark(pins.folder, nil); d != nil {
+		if d.config.MaxEntries == cfg.MaxEntries {
+			d.config, d.log = cfg, log
+			return d, nil
+		}
+		if err := d.Close(); err != nil {
+			return nil, fmt.Errorf("close the datapath whose flow table has another size: %w", err)
+		}
+	}
 	lock, err := takeLock()
 	if err != nil {
 		return nil, err
 	}
-	d := &Datapath{config: cfg, log: log, lock: lock, attached: map[int]*watch{}}
-	d.pins, err = openPins(cfg.PinPath)
-	if err == nil {
-		err = d.load()
-	}
-	if err != nil {
+	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}}
+	if err := d.load(); err != nil {
 		lock.Close()
 		return nil, err
 	}
@@ -142,26 +154,6 @@ func setConstants(spec *ebpf.CollectionSpec) error {
 		return fmt.Errorf("set the mark of answers: %w", err)
 	}
 	return nil
-}
-
-// explainLoad says in a sentence what the kernel lacks.
-func explainLoad(err error) error {
-	var verifier *ebpf.VerifierError
-	switch {
-	case errors.As(err, &verifier):
-		return fmt.Errorf("the kernel refuses the programs; they need Linux 6.6 or newer: %w", err)
-	case errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("this kernel lacks what the programs need; they need Linux 6.6 or newer: %w", err)
-	}
-	return needsPrivilege("load the programs", err)
-}
-
-// needsPrivilege names the capabilities where the kernel said no.
-func needsPrivilege(doing string, err error) error {
-	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%s: %w; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", doing, err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }
 
 func closeMaps(maps map[string]*ebpf.Map) {

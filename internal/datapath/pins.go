@@ -104,7 +104,7 @@ func (p pins) create(log *zap.Logger) error {
 	}
 	p.removeDead(log)
 	if err := os.MkdirAll(p.folder, 0o700); err != nil {
-		return fmt.Errorf("make the folder for pins: %w", err)
+		return fmt.Errorf("make the folder for pins, without which enforcement ends with the process (on_shutdown: unload): %w; let root make %s for this user", err, p.folder)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (p pins) loadMaps(spec *ebpf.CollectionSpec, log *zap.Logger) map[string]*e
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, os.ErrNotExist) {
+		if !isAbsent(err) {
 			log.Warn("Maps of an earlier Weir do not fit and are replaced; its connections are forgotten.",
 				zap.String("map", name), zap.Error(err))
 		}
@@ -153,7 +153,7 @@ func (p pins) loadMaps(spec *ebpf.CollectionSpec, log *zap.Logger) map[string]*e
 
 // remove deletes the folder and with it what only the pins keep alive.
 func (p pins) remove() error {
-	if err := os.RemoveAll(p.folder); err != nil {
+	if err := os.RemoveAll(p.folder); err != nil && !isAbsent(err) {
 		return fmt.Errorf("remove pins: %w", err)
 	}
 	os.Remove(pinRoot) // stays while other namespaces have pins
@@ -167,10 +167,16 @@ func unpinFile(folder, name string) error {
 	return nil
 }
 
+// isAbsent says that nothing is pinned: neither where there is no folder, nor,
+// for a service user, where it may not even look.
+func isAbsent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)
+}
+
 // entries lists the folder; a missing one is empty.
 func (p pins) entries() ([]string, error) {
 	list, err := os.ReadDir(p.folder)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !isAbsent(err) {
 		return nil, fmt.Errorf("list pins: %w", err)
 	}
 	var names []string
@@ -227,6 +233,6 @@ func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
 		"verdict_totals": o.VerdictTotals, "workspaces": o.Workspaces,
 		"sources4": o.Sources4, "sources6": o.Sources6, "destinations4": o.Destinations4,
 		"destinations6": o.Destinations6, "services": o.Services, "rows": o.Rows,
-		"entries": o.Entries, "matches": o.Matches,
+		"entries": o.Entries, "matches": o.Matches, "labels": o.Labels, "rule_totals": o.RuleTotals,
 	}
 }

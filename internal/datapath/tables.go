@@ -18,13 +18,13 @@ import (
 // tableMaps are the outer maps: a slot each for the tables in force and the
 // next.
 var tableMaps = []string{
-	"sources4", "sources6", "destinations4", "destinations6", "services", "rows", "entries", "matches",
+	"sources4", "sources6", "destinations4", "destinations6", "services", "rows", "entries", "matches", "labels",
 }
 
 // Swap puts t in force by one write and returns the number that entries judged
-// by it bear. Packets are judged by the old tables or by the new, never by
+// by it bear. generation is that of the policy, for Version. Packets are judged by the old tables or by the new, never by
 // parts of both: t is complete in the other slot before the number changes.
-func (d *Datapath) Swap(t *classifier.Tables) (uint32, error) {
+func (d *Datapath) Swap(t *classifier.Tables, generation uint64) (uint32, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	next := d.tables + 1
@@ -32,11 +32,11 @@ func (d *Datapath) Swap(t *classifier.Tables) (uint32, error) {
 	if d.breakSwap {
 		slot = d.tables & 1
 	}
-	if err := d.fill(slot, t); err != nil {
-		return 0, fmt.Errorf("load the policy's tables: %w", err)
-	}
 	if d.breakSwap {
-		next += 1 // the slot that was filled in place
+		next++ // the slot that is filled in place
+	}
+	if err := d.fill(slot, t, next, generation); err != nil {
+		return 0, fmt.Errorf("load the policy's tables: %w", err)
 	}
 	if err := d.objects.TablesInForce.Put(uint32(0), next); err != nil {
 		return 0, fmt.Errorf("put the policy's tables in force: %w", err)
@@ -64,8 +64,11 @@ func waitForPackets() error {
 
 // fill makes the slot's tables. Placing one waits until no program uses the one
 // that was there, so all are placed at once and wait together.
-func (d *Datapath) fill(slot uint32, t *classifier.Tables) error {
+func (d *Datapath) fill(slot uint32, t *classifier.Tables, number uint32, generation uint64) error {
 	o := &d.objects
+	if err := d.markIncomplete(slot); err != nil {
+		return err
+	}
 	rows, entries := kernelRows(t), kernelEntries(t)
 	var placed errgroup.Group
 	place := func(outer *ebpf.Map, name string, size int, fill func(*ebpf.Map) error) {
@@ -102,10 +105,15 @@ func (d *Datapath) fill(slot uint32, t *classifier.Tables) error {
 		return putBatch(m, indexes(len(entries)), entries)
 	})
 	place(o.Matches, "matches", len(t.Rules), func(*ebpf.Map) error { return nil })
+	place(o.Labels, "labels", len(t.Rules), func(m *ebpf.Map) error {
+		return putBatch(m, indexes(len(t.Rules)), labelsOf(t.Rules))
+	})
 	if err := placed.Wait(); err != nil {
 		return err
 	}
-	if err := o.Settings.Put(slot, kernelSettings(t)); err != nil {
+	set := kernelSettings(t)
+	set.Tables, set.Generation = number, generation
+	if err := o.Settings.Put(slot, set); err != nil {
 		return fmt.Errorf("place the settings: %w", err)
 	}
 	return nil
@@ -239,23 +247,4 @@ func bit(b bool) uint8 {
 		return 1
 	}
 	return 0
-}
-
-// Matches reads how often each rule of the tables with that number decided. The
-// tables must be those in force or the ones before them.
-func (d *Datapath) Matches(tables uint32, rules int) ([]uint64, error) {
-	d.swap.Lock()
-	defer d.swap.Unlock()
-	var m *ebpf.Map
-	if err := d.objects.Matches.Lookup(tables&1, &m); err != nil {
-		return nil, fmt.Errorf("find the counters of rules: %w", err)
-	}
-	defer m.Close()
-	counts := make([]uint64, rules)
-	for i := range counts {
-		if err := m.Lookup(uint32(i), &counts[i]); err != nil {
-			return nil, fmt.Errorf("read the counter of rule %d: %w", i, err)
-		}
-	}
-	return counts, nil
 }

@@ -37,8 +37,8 @@ func (e *Engine) install(generation uint64, p *policy.Policy, now time.Time) err
 		return fmt.Errorf("compile the policy: %w", err)
 	}
 	v := &version{generation: generation, policy: p, rules: tables.Rules}
-	e.foldMatches()
-	if v.tables, err = e.data.Swap(tables); err != nil {
+	e.saveMatches()
+	if v.tables, err = e.data.Swap(tables, generation); err != nil {
 		return err
 	}
 	e.versions.add(v)
@@ -52,18 +52,19 @@ func (e *Engine) install(generation uint64, p *policy.Policy, now time.Time) err
 	return nil
 }
 
-// foldMatches saves the counters in the slot that the next tables overwrite.
-func (e *Engine) foldMatches() {
+// saveMatches saves the counters in the slot that the next tables overwrite.
+func (e *Engine) saveMatches() {
 	old := e.versions.previous
 	if old == nil {
 		return
 	}
-	counts, err := e.data.Matches(old.tables, len(old.rules))
+	counts, err := e.matchesByName(old)
+	if err == nil {
+		err = e.data.AddRuleTotals(counts)
+	}
 	if err != nil {
 		e.log.Warn("The matches of rules of an earlier policy are lost.", zap.Error(err))
-		return
 	}
-	e.versions.fold(old, counts)
 }
 
 // scheduleExpiry installs the policy anew when its next rule expires.

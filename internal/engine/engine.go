@@ -77,6 +77,13 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 	if e.pinned, err = data.Pinned(); err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
+	kept, err := data.Versions()
+	if err != nil {
+		return nil, errors.Join(err, data.Close())
+	}
+	for _, v := range kept {
+		e.versions.add(&version{tables: v.Tables, generation: v.Generation, rules: v.Rules})
+	}
 	return e, nil
 }
 
@@ -84,7 +91,7 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 // sink must neither block nor keep the slice. Without a policy applied before,
 // it is detect mode without rules.
 func (e *Engine) Start(sink func([]telemetry.Connection)) error {
-	if e.versions.latest() == nil {
+	if v := e.versions.latest(); v == nil || v.policy == nil {
 		if err := e.Apply(0, nil); err != nil {
 			return err
 		}
@@ -108,7 +115,9 @@ func (e *Engine) Start(sink func([]telemetry.Connection)) error {
 	return nil
 }
 
-// Shutdown hands the last records to sink and leaves the kernel as Keep says.
+// Shutdown hands the last records to sink. When the process ends, the kernel is
+// left as Keep says; until then, for some seconds, the datapath waits for an
+// engine that takes it over.
 func (e *Engine) Shutdown(context.Context) error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
@@ -122,7 +131,8 @@ func (e *Engine) Shutdown(context.Context) error {
 	close(e.stop)
 	errs = append(errs, e.data.StopReading())
 	e.running.Wait()
-	return errors.Join(append(errs, e.data.Close())...)
+	e.data.Park() // a reload goes on with it
+	return errors.Join(errs...)
 }
 
 func (e *Engine) keeps(v *version) bool {
@@ -132,5 +142,5 @@ func (e *Engine) keeps(v *version) bool {
 	case KeepNever:
 		return false
 	}
-	return v != nil && v.policy.Mode == policy.Prevent
+	return v != nil && v.policy != nil && v.policy.Mode == policy.Prevent
 }

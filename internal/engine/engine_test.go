@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/nstest"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -86,6 +87,7 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 		if err := e.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
+		datapath.CloseParked()
 		goleak.VerifyNone(t, ignore)
 	})
 	if text != "" {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -41,20 +40,20 @@ func (e *Engine) Totals() (telemetry.Totals, error) {
 func (e *Engine) ruleTotals() ([]telemetry.RuleTotal, error) {
 	e.apply.Lock() // no swap between the two reads
 	defer e.apply.Unlock()
-	counts := map[string]uint64{}
-	for name, n := range e.versions.matches {
-		counts[name] += n
+	counts, err := e.data.RuleTotals()
+	if err != nil {
+		return nil, err
 	}
 	for _, v := range []*version{e.versions.previous, e.versions.current} {
 		if v == nil {
 			continue
 		}
-		matches, err := e.data.Matches(v.tables, len(v.rules))
+		matches, err := e.matchesByName(v)
 		if err != nil {
-			return nil, fmt.Errorf("count the matches of rules: %w", err)
+			return nil, err
 		}
-		for i, n := range matches {
-			counts[v.rules[i]] += n
+		for name, n := range matches {
+			counts[name] += n
 		}
 	}
 	totals := make([]telemetry.RuleTotal, 0, len(counts))
@@ -63,6 +62,21 @@ func (e *Engine) ruleTotals() ([]telemetry.RuleTotal, error) {
 	}
 	slices.SortFunc(totals, func(a, b telemetry.RuleTotal) int { return strings.Compare(a.Rule, b.Rule) })
 	return totals, nil
+}
+
+// matchesByName are the counters of a version whose tables the kernel has.
+func (e *Engine) matchesByName(v *version) (map[string]uint64, error) {
+	matches, err := e.data.Matches(v.tables)
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]uint64{}
+	for i, n := range matches {
+		if name := v.ruleName(uint32(i)); name != "" {
+			counts[name] += n
+		}
+	}
+	return counts, nil
 }
 
 // Stats is what the engine tells of itself.
@@ -92,7 +106,7 @@ func (e *Engine) Stats() Stats {
 		Interfaces: len(e.data.Interfaces()),
 	}
 	if v := e.versions.latest(); v != nil {
-		s.Generation, s.Rules = v.generation, len(v.policy.Rules)
+		s.Generation, s.Rules = v.generation, len(v.rules)
 	}
 	s.ProgramRunTime, _ = e.data.RunTime()
 	counters, err := e.data.Counters()

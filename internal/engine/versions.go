@@ -11,10 +11,10 @@ import (
 // by the number of its tables.
 type version struct {
 	tables     uint32
-	generation uint64 // 0 without a policy
-	policy     *policy.Policy
-	rules      []string  // names of the walked rules
-	replaced   time.Time // zero while in force
+	generation uint64         // 0 without a policy
+	policy     *policy.Policy // nil in those of an earlier process
+	rules      []string       // names of the walked rules
+	replaced   time.Time      // zero while in force
 }
 
 // ruleName is empty where no rule decided.
@@ -31,8 +31,6 @@ type versions struct {
 	byTables map[uint32]*version
 	current  *version
 	previous *version
-	// matches of rules in versions whose counters are gone, by name.
-	matches map[string]uint64
 }
 
 func (v *versions) add(n *version) {
@@ -48,7 +46,7 @@ func (v *versions) add(n *version) {
 	v.previous, v.current = v.current, n
 }
 
-// find returns nil for the tables of an earlier process.
+// find returns nil for tables of an earlier process that the kernel has no more.
 func (v *versions) find(tables uint32) *version {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -73,17 +71,5 @@ func (v *versions) forget(oldest uint32) {
 		if tables < oldest && !n.replaced.IsZero() && time.Since(n.replaced) > remembered {
 			delete(v.byTables, tables)
 		}
-	}
-}
-
-// fold adds counters that are about to be overwritten.
-func (v *versions) fold(n *version, counts []uint64) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.matches == nil {
-		v.matches = map[string]uint64{}
-	}
-	for i, count := range counts {
-		v.matches[n.rules[i]] += count
 	}
 }

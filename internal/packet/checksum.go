@@ -22,11 +22,11 @@ const (
 	Partial
 )
 
-// TransportChecksum checks TCP, UDP, ICMP and ICMPv6. p is the Decoded packet of
-// the frame with these data. It reads the whole payload; Decode does not ask for it.
+// TransportChecksum checks TCP, UDP, ICMP and ICMPv6. p is the packet of the frame
+// with these data, which were Decoded (else: Unchecked). It reads the whole payload; Decode does not ask for it.
 func (p *Packet) TransportChecksum(data []byte) Checksum {
 	end := p.Payload + p.PayloadLength
-	if p.IsFragment || p.routed || p.Packets != 1 || end > len(data) || p.Payload == p.Transport {
+	if p.IsFragment || p.routed || p.Packets != 1 || end > len(data) || p.Payload <= p.Transport {
 		return Unchecked
 	}
 	segment := data[p.Transport:end]

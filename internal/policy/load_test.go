@@ -37,7 +37,7 @@ func TestLoadExample(t *testing.T) {
 		fmt.Sprint(p.Capabilities(), p.RulesNeeding("ssh"), p.HeaderNames(), r.NeedsFacts()),
 	}
 	want := []string{
-		"prevent block outbound allow true 6",
+		"prevent block outbound allow true 7",
 		"web-api allow true outbound 1801353600 true 16 false",
 		"[192.0.2.0/24 198.51.100.10/31 198.51.100.12/30 198.51.100.16/30 198.51.100.20/32 2001:db8:1::/48] [203.0.113.0/24] [203.0.113.66/32] [47 132]",
 		"[{6 [{1024 65535}] [{80 80} {443 443} {8000 8100}] 1h0m0s} {17 [] [{53 53} {443 443}] 0s}]",
@@ -162,8 +162,10 @@ func TestLoadBounds(t *testing.T) {
 		"wide aliases": {wide, "the aliases of this policy stand for more than 1000000 values; use groups instead of aliases"},
 		"deep":         {"rules: " + strings.Repeat("[", 20000), "not YAML"},
 		"wide ranges":  {"groups: {addresses: {g: [" + strings.Repeat("'::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe', ", 40000) + "'::1']}}", "come to more than 4000000 prefixes"},
-		"wide expressions": {"rules: [{name: a, action: allow, layer7: {http: {paths: [" + strings.Repeat("'~(abcdefghijklmnopqrst){1000}', ", 200) + "/]}}}]",
-			"come to more than 1000000 instructions"},
+		"wide expressions": {
+			"rules: [{name: a, action: allow, layer7: {http: {paths: [" + strings.Repeat("'~(abcdefghijklmnopqrst){1000}', ", 200) + "/]}}}]",
+			"come to more than 1000000 instructions",
+		},
 		"deep JSON": {`{"rules": ` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}", "found a list"},
 	}
 	for name, tt := range tests {

@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Safeguards says which of the built-in rules stand before the user's.
 type Safeguards struct {
@@ -43,6 +46,15 @@ var safeguardRules = [...]Rule{
 		Transports: []Transport{{Protocol: protocolICMPv6, Source: []Range{{133, 137}}}},
 	},
 	{
+		// Switches that watch for listeners (RFC 4541) drop neighbor discovery to a
+		// host they have not heard. Routers do not forward link-local sources.
+		Name: "weir:multicast-listener", Description: "IPv6 multicast listener reports and queries on this link",
+		Action: Allow, Direction: AnyDirection,
+		Source:      AddressSet{Include: []netip.Prefix{netip.MustParsePrefix("::/128"), netip.MustParsePrefix("fe80::/10")}},
+		Destination: AddressSet{Include: []netip.Prefix{netip.MustParsePrefix("ff02::/16")}},
+		Transports:  []Transport{{Protocol: protocolICMPv6, Source: []Range{{130, 132}, {143, 143}}}},
+	},
+	{
 		// Redirects and source quench are left out: they steer traffic rather
 		// than report a failure.
 		Name: "weir:icmp-errors", Description: "ICMP errors that quote an allowed connection",
@@ -68,7 +80,7 @@ func udpPorts(source, destination uint16) Transport {
 
 // on lists the switches in the order of safeguardRules.
 func (s Safeguards) on() [len(safeguardRules)]bool {
-	return [...]bool{s.Loopback, s.DHCP, s.NeighborDiscovery, s.ICMPErrors, s.Export}
+	return [...]bool{s.Loopback, s.DHCP, s.NeighborDiscovery, s.NeighborDiscovery, s.ICMPErrors, s.Export}
 }
 
 // rules are copies of the safeguards that are switched on.

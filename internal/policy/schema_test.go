@@ -147,7 +147,15 @@ func mutate(t *rapid.T, doc any) any {
 		"10.0.0.0/33", "10.0.0.1/8", "10.0.0.9-10.0.0.1", "10.0.0.1-::1", "::ffff:0:0/90", "fe80::1%eth0", "1.2.3", "2001:db8::/32",
 		"group:office", "group:trackers", "group:nope", "!group:office", "group:", "~(", "/a%2Fb", "/a?b", "v1", "0s", "1x", "40000d", "5",
 		"TYPE65536", "AAA", "1.4", "2027-13-01T00:00:00Z", "2027-01-01", "SHA256:x", "echo-request", "source-quench", "packet-too-big",
-		list{}, object{}, list{list{}}, list{nil}, list{"x"}, list{0}, object{"x": 1}, object{"file": "x"}, object{"file": list{}},
+		list{},
+		object{},
+		list{list{}},
+		list{nil},
+		list{"x"},
+		list{0},
+		object{"x": 1},
+		object{"file": "x"},
+		object{"file": list{}},
 	}).Draw(t, "value")
 }
 

@@ -37,8 +37,8 @@ func (r *connectionReceiver) observeSelf() error {
 		}),
 		r.self.RegisterWeirFlowTableCapacityCallback(observeInt(func() int64 { return int64(stats.get().FlowCapacity) })),
 		r.self.RegisterWeirFlowTableEntriesCallback(observeInt(func() int64 { return int64(stats.get().FlowEntries) })),
-		r.self.RegisterWeirPolicyGenerationCallback(observeInt(func() int64 { return int64(stats.get().Generation) })),
-		r.self.RegisterWeirPolicyRulesCallback(observeInt(func() int64 { return int64(stats.get().Rules) })),
+		r.self.RegisterWeirDatapathGenerationCallback(observeInt(func() int64 { return int64(stats.get().Generation) })),
+		r.self.RegisterWeirDatapathRulesCallback(observeInt(func() int64 { return int64(stats.get().Rules) })),
 		r.self.RegisterWeirPolicyLastErrorTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			if last := r.lastPolicyError.Load(); last != 0 {
 				o.Observe(float64(last) / float64(time.Second))

@@ -50,8 +50,8 @@ func TestSelfTelemetry(t *testing.T) {
 	metadatatest.AssertEqualWeirDatapathPackets(t, tel, []metricdata.DataPoint[int64]{{
 		Value: 2, Attributes: attribute.NewSet(attribute.String("weir.packet.cause", "malformed_dropped")),
 	}}, exact)
-	metadatatest.AssertEqualWeirPolicyGeneration(t, tel, []metricdata.DataPoint[int64]{{Value: 7}}, exact)
-	metadatatest.AssertEqualWeirPolicyRules(t, tel, []metricdata.DataPoint[int64]{{Value: 12}}, exact)
+	metadatatest.AssertEqualWeirDatapathGeneration(t, tel, []metricdata.DataPoint[int64]{{Value: 7}}, exact)
+	metadatatest.AssertEqualWeirDatapathRules(t, tel, []metricdata.DataPoint[int64]{{Value: 12}}, exact)
 	metadatatest.AssertEqualWeirPolicyLastErrorTime(t, tel, []metricdata.DataPoint[float64]{{Value: 1234.5}}, exact)
 
 	logs, traces := attribute.String("otel.signal", "logs"), attribute.String("otel.signal", "traces")

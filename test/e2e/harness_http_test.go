@@ -35,7 +35,7 @@ func (h *host) fetch(url string) (string, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", url, response.Status)
+		err = fmt.Errorf("%s: %s: %s", url, response.Status, body)
 	}
 	return string(body), err
 }

@@ -51,10 +51,7 @@ func TestRandomFrames(t *testing.T) {
 			var seen int64
 			await(t, "the counters", func() bool {
 				seen = 0
-				page, err := l.a.fetch("http://127.0.0.1:8888/metrics")
-				if err != nil {
-					return false
-				}
+				page := l.a.get(t, "http://127.0.0.1:8888/metrics")
 				for _, name := range c.counters {
 					n := sample(page, "otelcol_weir_datapath_packets", name)
 					seen += n

@@ -133,19 +133,23 @@ func TestRefusedFiles(t *testing.T) {
 		{"of another owner", func(p string) error { return os.Chown(p, nobody, -1) }, func(p string) error { return os.Chown(p, 0, -1) }, []string{"chown"}},
 		{
 			"in a folder that others may write", func(p string) error { return os.Chmod(filepath.Dir(p), 0o777) },
-			func(p string) error { return os.Chmod(filepath.Dir(p), 0o700) }, []string{"chmod"},
+			func(p string) error { return os.Chmod(filepath.Dir(p), 0o700) },
+			[]string{"chmod"},
 		},
 		{
 			"gone", func(p string) error { return os.Rename(p, p+".gone") },
-			func(p string) error { return os.Rename(p+".gone", p) }, []string{"no such file"},
+			func(p string) error { return os.Rename(p+".gone", p) },
+			[]string{"no such file"},
 		},
 		{
 			"a folder", func(p string) error { return errors.Join(os.Rename(p, p+".gone"), os.Mkdir(p, 0o700)) },
-			func(p string) error { return errors.Join(os.Remove(p), os.Rename(p+".gone", p)) }, []string{"not a file"},
+			func(p string) error { return errors.Join(os.Remove(p), os.Rename(p+".gone", p)) },
+			[]string{"not a file"},
 		},
 		{
 			"a FIFO", func(p string) error { return errors.Join(os.Rename(p, p+".gone"), unix.Mkfifo(p, 0o600)) },
-			func(p string) error { return errors.Join(os.Remove(p), os.Rename(p+".gone", p)) }, []string{"not a regular file"},
+			func(p string) error { return errors.Join(os.Remove(p), os.Rename(p+".gone", p)) },
+			[]string{"not a regular file"},
 		},
 	}
 	l := newLab(t)

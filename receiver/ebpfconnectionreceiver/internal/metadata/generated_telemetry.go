@@ -28,16 +28,16 @@ type TelemetryBuilder struct {
 	meter                   metric.Meter
 	mu                      sync.Mutex
 	registrations           []metric.Registration
+	WeirDatapathGeneration  metric.Int64ObservableGauge
 	WeirDatapathInterfaces  metric.Int64ObservableGauge
 	WeirDatapathPackets     metric.Int64ObservableCounter
+	WeirDatapathRules       metric.Int64ObservableGauge
 	WeirDatapathRunTime     metric.Float64ObservableCounter
 	WeirEventsDelivered     metric.Int64ObservableCounter
 	WeirEventsLost          metric.Int64ObservableCounter
 	WeirFlowTableCapacity   metric.Int64ObservableGauge
 	WeirFlowTableEntries    metric.Int64ObservableGauge
-	WeirPolicyGeneration    metric.Int64ObservableGauge
 	WeirPolicyLastErrorTime metric.Float64ObservableGauge
-	WeirPolicyRules         metric.Int64ObservableGauge
 	WeirQueueLength         metric.Int64ObservableGauge
 }
 
@@ -50,6 +50,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterWeirDatapathGenerationCallback sets callback for observable WeirDatapathGeneration metric.
+func (builder *TelemetryBuilder) RegisterWeirDatapathGenerationCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirDatapathGeneration, obs: o})
+		return nil
+	}, builder.WeirDatapathGeneration)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterWeirDatapathInterfacesCallback sets callback for observable WeirDatapathInterfaces metric.
@@ -73,6 +88,21 @@ func (builder *TelemetryBuilder) RegisterWeirDatapathPacketsCallback(cb metric.I
 		cb(ctx, &observerInt64{inst: builder.WeirDatapathPackets, obs: o})
 		return nil
 	}, builder.WeirDatapathPackets)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirDatapathRulesCallback sets callback for observable WeirDatapathRules metric.
+func (builder *TelemetryBuilder) RegisterWeirDatapathRulesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirDatapathRules, obs: o})
+		return nil
+	}, builder.WeirDatapathRules)
 	if err != nil {
 		return err
 	}
@@ -157,42 +187,12 @@ func (builder *TelemetryBuilder) RegisterWeirFlowTableEntriesCallback(cb metric.
 	return nil
 }
 
-// RegisterWeirPolicyGenerationCallback sets callback for observable WeirPolicyGeneration metric.
-func (builder *TelemetryBuilder) RegisterWeirPolicyGenerationCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.WeirPolicyGeneration, obs: o})
-		return nil
-	}, builder.WeirPolicyGeneration)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
-}
-
 // RegisterWeirPolicyLastErrorTimeCallback sets callback for observable WeirPolicyLastErrorTime metric.
 func (builder *TelemetryBuilder) RegisterWeirPolicyLastErrorTimeCallback(cb metric.Float64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
 		cb(ctx, &observerFloat64{inst: builder.WeirPolicyLastErrorTime, obs: o})
 		return nil
 	}, builder.WeirPolicyLastErrorTime)
-	if err != nil {
-		return err
-	}
-	builder.mu.Lock()
-	defer builder.mu.Unlock()
-	builder.registrations = append(builder.registrations, reg)
-	return nil
-}
-
-// RegisterWeirPolicyRulesCallback sets callback for observable WeirPolicyRules metric.
-func (builder *TelemetryBuilder) RegisterWeirPolicyRulesCallback(cb metric.Int64Callback) error {
-	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		cb(ctx, &observerInt64{inst: builder.WeirPolicyRules, obs: o})
-		return nil
-	}, builder.WeirPolicyRules)
 	if err != nil {
 		return err
 	}
@@ -255,6 +255,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.WeirDatapathGeneration, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_datapath_generation",
+		metric.WithDescription("The generation of the policy that the kernel enforces; 0 without a policy. [Development]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
 	builder.WeirDatapathInterfaces, err = builder.meter.Int64ObservableGauge(
 		"otelcol_weir_datapath_interfaces",
 		metric.WithDescription("Network interfaces that are watched. [Development]"),
@@ -265,6 +271,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_weir_datapath_packets",
 		metric.WithDescription("Packets that were not, or not only, counted as a connection's, by cause. [Development]"),
 		metric.WithUnit("{packet}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirDatapathRules, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_datapath_rules",
+		metric.WithDescription("Rules that the kernel walks, safeguards included. [Development]"),
+		metric.WithUnit("{rule}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirDatapathRunTime, err = builder.meter.Float64ObservableCounter(
@@ -297,22 +309,10 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)
-	builder.WeirPolicyGeneration, err = builder.meter.Int64ObservableGauge(
-		"otelcol_weir_policy_generation",
-		metric.WithDescription("The generation of the policy in force; 0 without a policy. [Development]"),
-		metric.WithUnit("1"),
-	)
-	errs = errors.Join(errs, err)
 	builder.WeirPolicyLastErrorTime, err = builder.meter.Float64ObservableGauge(
 		"otelcol_weir_policy_last_error_time",
 		metric.WithDescription("When a policy was last refused, in seconds since 1970; absent if none was. [Development]"),
 		metric.WithUnit("s"),
-	)
-	errs = errors.Join(errs, err)
-	builder.WeirPolicyRules, err = builder.meter.Int64ObservableGauge(
-		"otelcol_weir_policy_rules",
-		metric.WithDescription("Rules in force, safeguards included. [Development]"),
-		metric.WithUnit("{rule}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirQueueLength, err = builder.meter.Int64ObservableGauge(

@@ -1,0 +1,148 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/weirnet/weir/bpf"
+)
+
+// Version is what a later process can know of tables that were put in force: the
+// policy's generation, and the rules' names by index.
+type Version struct {
+	Tables     uint32
+	Generation uint64
+	Rules      []string
+}
+
+// Versions are those whose tables the kernel has: the ones in force last.
+func (d *Datapath) Versions() ([]Version, error) {
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	var list []Version
+	for slot := range uint32(2) {
+		var set bpf.ConnectionsPolicySettings
+		if err := d.objects.Settings.Lookup(slot, &set); err != nil {
+			return nil, fmt.Errorf("read settings: %w", err)
+		}
+		if set.Tables == 0 {
+			continue // never filled, or not to the end
+		}
+		v := Version{Tables: set.Tables, Generation: set.Generation}
+		labels, err := inner[bpf.ConnectionsRuleLabel](d.objects.Labels, slot)
+		if err != nil {
+			return nil, fmt.Errorf("read the names of rules: %w", err)
+		}
+		for _, l := range labels {
+			v.Rules = append(v.Rules, labelText(l))
+		}
+		list = append(list, v)
+	}
+	if len(list) == 2 && list[0].Tables > list[1].Tables {
+		list[0], list[1] = list[1], list[0]
+	}
+	return list, nil
+}
+
+// Matches reads how often each rule of the tables with that number decided. The
+// tables must be those in force or the ones before them.
+func (d *Datapath) Matches(tables uint32) ([]uint64, error) {
+	d.swap.Lock()
+	defer d.swap.Unlock()
+	counts, err := inner[uint64](d.objects.Matches, tables&1)
+	if err != nil {
+		return nil, fmt.Errorf("read the counters of rules: %w", err)
+	}
+	return counts, nil
+}
+
+// inner reads a whole table.
+func inner[V any](outer *ebpf.Map, slot uint32) ([]V, error) {
+	var m *ebpf.Map
+	if err := outer.Lookup(slot, &m); err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	keys, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
+	var cursor ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&cursor, keys, values, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // the latter: that was all
+		return nil, err
+	}
+	return values[:n], nil
+}
+
+// AddRuleTotals adds counters that the next swap overwrites to those by name.
+func (d *Datapath) AddRuleTotals(counts map[string]uint64) error {
+	for name, count := range counts {
+		if count == 0 {
+			continue
+		}
+		key := labelOf(name)
+		var total uint64
+		err := d.objects.RuleTotals.Lookup(key, &total)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read the matches of rule %s: %w", name, err)
+		}
+		if err := d.objects.RuleTotals.Put(key, total+count); err != nil {
+			return fmt.Errorf("save the matches of rule %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// RuleTotals are the matches by name in tables that are gone.
+func (d *Datapath) RuleTotals() (map[string]uint64, error) {
+	totals := map[string]uint64{}
+	var label bpf.ConnectionsRuleLabel
+	var count uint64
+	all := d.objects.RuleTotals.Iterate()
+	for all.Next(&label, &count) {
+		totals[labelText(label)] = count
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("read the matches of rules: %w", err)
+	}
+	return totals, nil
+}
+
+func labelOf(name string) (l bpf.ConnectionsRuleLabel) {
+	for i := range min(len(name), len(l.Text)) {
+		l.Text[i] = int8(name[i])
+	}
+	return l
+}
+
+func labelsOf(names []string) []bpf.ConnectionsRuleLabel {
+	list := make([]bpf.ConnectionsRuleLabel, len(names))
+	for i, name := range names {
+		list[i] = labelOf(name)
+	}
+	return list
+}
+
+func labelText(l bpf.ConnectionsRuleLabel) string {
+	text := make([]byte, 0, len(l.Text))
+	for _, c := range l.Text {
+		if c == 0 {
+			break
+		}
+		text = append(text, byte(c))
+	}
+	return string(text)
+}
+
+// markIncomplete takes the slot's version away before its tables are.
+func (d *Datapath) markIncomplete(slot uint32) error {
+	var set bpf.ConnectionsPolicySettings
+	if err := d.objects.Settings.Lookup(slot, &set); err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	set.Tables = 0
+	if err := d.objects.Settings.Put(slot, set); err != nil {
+		return fmt.Errorf("mark the settings incomplete: %w", err)
+	}
+	return nil
+}

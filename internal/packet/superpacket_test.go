@@ -1,0 +1,54 @@
+package packet_test
+
+import (
+	"testing"
+
+	"github.com/weirnet/weir/internal/packet"
+)
+
+func TestSuperpackets(t *testing.T) {
+	data := string(make([]byte, 3001))
+	plain := ipv4(packet.TCP, tcp(packet.ACK, data))
+	long := changed4(changed4(ipv4(packet.TCP, tcp(packet.ACK, data)), 2, 0), 3, 0)
+	long6 := changed(changed(ipv6(packet.TCP, tcp(packet.ACK, data)), 4, 0), 5, 0)
+	jumbo := changed(changed(ipv6(0, cat(packet.TCP, 0, 0xc2, 4, 0, 0, 0, 0), tcp(packet.ACK, data)), 4, 0), 5, 0)
+	udpless := ipv4(packet.UDP, changed(changed(udp(data), 4, 0), 5, 0))
+	for _, c := range []struct {
+		name           string
+		frame          packet.Frame
+		outcome        packet.Outcome
+		packets, bytes int
+	}{
+		{"three segments", packet.Frame{Data: plain, GSOSize: 1448}, packet.Decoded, 3, 3*40 + 3001},
+		{"one segment", packet.Frame{Data: plain, GSOSize: 3001}, packet.Decoded, 1, 40 + 3001},
+		{"not one", packet.Frame{Data: plain}, packet.Decoded, 1, 40 + 3001},
+		{"length 0", packet.Frame{Data: long, GSOSize: 1448}, packet.Decoded, 3, 3*40 + 3001},
+		{"length 0, IPv6", packet.Frame{Data: long6, GSOSize: 1428}, packet.Decoded, 3, 3*60 + 3001},
+		{"jumbo option does not reach the wire", packet.Frame{Data: jumbo, GSOSize: 1428}, packet.Decoded, 3, 3*60 + 3001},
+		{"recorded", packet.Frame{Data: long, FromFile: true}, packet.Decoded, 1, 40 + 3001},
+		{"recorded in part", packet.Frame{Data: long[:96], WireLength: len(long), FromFile: true}, packet.Decoded, 1, 40 + 3001},
+		{"recorded, IPv6", packet.Frame{Data: jumbo, FromFile: true}, packet.Decoded, 1, 60 + 3001},
+		{"length 0 without cause", packet.Frame{Data: long}, packet.Malformed, 0, 0},
+		{"udp length 0", packet.Frame{Data: udpless, GSOSize: 1472}, packet.Decoded, 3, 3*28 + 3001},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.frame.Link = packet.LinkRaw
+			var p packet.Packet
+			if outcome := p.Decode(&c.frame); outcome != c.outcome || p.Packets != c.packets || outcome == packet.Decoded && p.Bytes != c.bytes {
+				t.Errorf("%v (%v), %d packets of %d bytes; want %v, %d, %d", outcome, p.Reason, p.Packets, p.Bytes, c.outcome, c.packets, c.bytes)
+			}
+		})
+	}
+}
+
+// TestRecordedChecksum: 0 was left to the network card; all else must be right.
+func TestRecordedChecksum(t *testing.T) {
+	b := ipv4(packet.UDP, udp(""))
+	b[10], b[11] = 0, 0
+	decoded(t, packet.Frame{Data: b, Link: packet.LinkRaw, FromFile: true})
+	b[11] = 1
+	var p packet.Packet
+	if p.Decode(&packet.Frame{Data: b, Link: packet.LinkRaw, FromFile: true}); p.Reason != packet.BadChecksum {
+		t.Errorf("reason %v", p.Reason)
+	}
+}
