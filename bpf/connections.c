@@ -486,6 +486,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
   }
   end &= 1;
+  if (!f->tables)
+    f->ifindex = skb->ifindex; // taken over: this is its first packet
   if (f->tables != current_tables() || (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
@@ -559,7 +561,8 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   if (f->tables && f->tables < s->oldest_tables)
     s->oldest_tables = f->tables;
   __u32 expired = idle > idle_limit(k, f, s);
-  if (f->flags & FLOW_FOLLOWER) {
+  // Nothing is told of those that were taken over until a packet of them came.
+  if ((f->flags & FLOW_FOLLOWER) || !f->tables) {
     if (expired)
       bpf_map_delete_elem(&flows, k);
     return 0;
@@ -635,5 +638,6 @@ const enum direction *type_direction __attribute__((unused));
 const enum event_kind *type_event_kind __attribute__((unused));
 const enum interface_flags *type_interface_flags __attribute__((unused));
 const enum reject_choice *type_reject_choice __attribute__((unused));
+const enum flow_tcp *type_flow_tcp __attribute__((unused));
 const enum flow_flags *type_flow_flags __attribute__((unused));
 const enum entry_flags *type_entry_flags __attribute__((unused));

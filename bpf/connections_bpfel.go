@@ -179,6 +179,16 @@ type ConnectionsFlowKey struct {
 	ProtocolZone uint32
 }
 
+type ConnectionsFlowTcp uint32
+
+const (
+	ConnectionsFlowTcpTCP_SEEN      ConnectionsFlowTcp = 1
+	ConnectionsFlowTcpTCP_FIN       ConnectionsFlowTcp = 4
+	ConnectionsFlowTcpTCP_FIN_ACKED ConnectionsFlowTcp = 16
+	ConnectionsFlowTcpTCP_DATA      ConnectionsFlowTcp = 64
+	ConnectionsFlowTcpTCP_ANSWERED  ConnectionsFlowTcp = 128
+)
+
 type ConnectionsFragmentKey struct {
 	_            structs.HostLayout
 	Source       [4]uint32
@@ -384,6 +394,7 @@ const (
 	ConnectionsVarTypeEvent          = "type_event"
 	ConnectionsVarTypeEventKind      = "type_event_kind"
 	ConnectionsVarTypeFlowFlags      = "type_flow_flags"
+	ConnectionsVarTypeFlowTcp        = "type_flow_tcp"
 	ConnectionsVarTypeInterfaceFlags = "type_interface_flags"
 	ConnectionsVarTypePolicyEntry    = "type_policy_entry"
 	ConnectionsVarTypePolicyRow      = "type_policy_row"
@@ -488,6 +499,7 @@ type ConnectionsVariableSpecs struct {
 	TypeEvent          *ebpf.VariableSpec `ebpf:"type_event"`
 	TypeEventKind      *ebpf.VariableSpec `ebpf:"type_event_kind"`
 	TypeFlowFlags      *ebpf.VariableSpec `ebpf:"type_flow_flags"`
+	TypeFlowTcp        *ebpf.VariableSpec `ebpf:"type_flow_tcp"`
 	TypeInterfaceFlags *ebpf.VariableSpec `ebpf:"type_interface_flags"`
 	TypePolicyEntry    *ebpf.VariableSpec `ebpf:"type_policy_entry"`
 	TypePolicyRow      *ebpf.VariableSpec `ebpf:"type_policy_row"`
@@ -588,6 +600,7 @@ type ConnectionsVariables struct {
 	TypeEvent          *ebpf.Variable `ebpf:"type_event"`
 	TypeEventKind      *ebpf.Variable `ebpf:"type_event_kind"`
 	TypeFlowFlags      *ebpf.Variable `ebpf:"type_flow_flags"`
+	TypeFlowTcp        *ebpf.Variable `ebpf:"type_flow_tcp"`
 	TypeInterfaceFlags *ebpf.Variable `ebpf:"type_interface_flags"`
 	TypePolicyEntry    *ebpf.Variable `ebpf:"type_policy_entry"`
 	TypePolicyRow      *ebpf.Variable `ebpf:"type_policy_row"`

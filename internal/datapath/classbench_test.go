@@ -52,7 +52,8 @@ func tryHeaders(t *testing.T, c classbench.Case) {
 			tp.ICMPType = 8 // the traces have no type, and that of a reply would turn the tuple around
 		}
 		// The tuple turned around may be another line's connection.
-		if err := d.objects.Flows.Delete(keyOf(tp)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		k, _ := flowKey(tp)
+		if err := d.objects.Flows.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			t.Fatal(err)
 		}
 		run(t, d.objects.Ingress, frame(tp))

@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,12 +28,21 @@ func (c *clock) adjust() {
 }
 
 func (c *clock) measure() {
-	var mono unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil {
-		return // cannot fail on Linux
+	mono, err := monotonic()
+	if err != nil {
+		return // the last offset is the best there is
 	}
 	c.checked = time.Now()
-	c.offset = time.Duration(c.checked.UnixNano() - mono.Nano())
+	c.offset = time.Duration(c.checked.UnixNano() - int64(mono))
+}
+
+// monotonic is CLOCK_MONOTONIC in ns.
+func monotonic() (uint64, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0, fmt.Errorf("read the clock: %w", err)
+	}
+	return uint64(t.Nano()), nil
 }
 
 func (c *clock) wall(mono uint64) time.Time { return time.Unix(0, int64(mono)+int64(c.offset)) }

@@ -41,6 +41,8 @@ type Datapath struct {
 
 	parking *time.Timer // while parked
 
+	tookOver bool // the maps are an earlier process's
+
 	objects bpf.ConnectionsObjects
 	inner   map[string]*ebpf.MapSpec // templates of the table maps
 	events  *ringbuf.Reader
@@ -109,6 +111,7 @@ func (d *Datapath) load() error {
 		d.inner[name] = spec.Maps[name].InnerMap
 	}
 	kept := d.pins.loadMaps(spec, d.log)
+	d.tookOver = len(kept) > 0
 	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: kept})
 	closeMaps(kept) // the collection holds clones
 	if err != nil {

@@ -41,7 +41,7 @@ func (d *Datapath) Attach() error {
 		d.watching = nil
 		return fmt.Errorf("follow routes: %w", err)
 	}
-	if err := d.refresh(true); err != nil {
+	if err := d.firstRefresh(); err != nil {
 		d.stopWatching()
 		drain(links, routes)
 		return err
@@ -49,6 +49,17 @@ func (d *Datapath) Attach() error {
 	d.watchEnded.Add(1)
 	go d.follow(links, routes)
 	return nil
+}
+
+// firstRefresh attaches to the interfaces that are there. Where nothing was
+// watched before, by nobody, it takes over the connections that are open.
+func (d *Datapath) firstRefresh() error {
+	if !d.tookOver && len(d.attached) == 0 {
+		if err := d.adopt(); err != nil {
+			return fmt.Errorf("take over open connections: %w", err)
+		}
+	}
+	return d.refresh(true)
 }
 
 // settle is how long news are collected before the interfaces are looked at.

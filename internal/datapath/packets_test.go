@@ -71,41 +71,11 @@ func run(t testing.TB, program *ebpf.Program, frame []byte) uint32 {
 // entry finds the flow-table entry of a tuple.
 func entry(t testing.TB, d *Datapath, tp packet.Tuple) (f bpf.ConnectionsFlow) {
 	t.Helper()
-	if err := d.objects.Flows.Lookup(keyOf(tp), &f); err != nil {
+	k, _ := flowKey(tp)
+	if err := d.objects.Flows.Lookup(k, &f); err != nil {
 		t.Fatalf("no entry of %+v: %v", tp, err)
 	}
 	return f
-}
-
-// keyOf is make_key of bpf/connections.c.
-func keyOf(tp packet.Tuple) bpf.ConnectionsFlowKey {
-	k := bpf.ConnectionsFlowKey{
-		Low: addressWords(tp.Source), High: addressWords(tp.Destination), ProtocolZone: uint32(tp.Protocol),
-	}
-	first, second := tp.SourcePort, tp.DestinationPort
-	if tp.IsICMP() {
-		first, second = tp.ICMPID, uint16(tp.ICMPType)<<8|uint16(tp.ICMPCode)
-	}
-	k.LowPort, k.HighPort = networkOrder(first), networkOrder(second)
-	order := 0
-	for i := range k.Low {
-		if order == 0 && k.Low[i] != k.High[i] {
-			order = 1
-			if k.Low[i] < k.High[i] {
-				order = -1
-			}
-		}
-	}
-	if order == 0 && tp.HasPorts() && k.LowPort > k.HighPort {
-		order = 1
-	}
-	if order > 0 {
-		k.Low, k.High = k.High, k.Low
-		if tp.HasPorts() {
-			k.LowPort, k.HighPort = k.HighPort, k.LowPort
-		}
-	}
-	return k
 }
 
 func address(s string) netip.Addr { return netip.MustParseAddr(s) }

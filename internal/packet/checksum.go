@@ -23,7 +23,8 @@ const (
 )
 
 // TransportChecksum checks TCP, UDP, ICMP and ICMPv6. p is the packet of the frame
-// with these data, which were Decoded (else: Unchecked). It reads the whole payload; Decode does not ask for it.
+// with these data, which was Decoded (else: Unchecked). It reads the whole
+// payload; Decode does not ask for it.
 func (p *Packet) TransportChecksum(data []byte) Checksum {
 	end := p.Payload + p.PayloadLength
 	if p.IsFragment || p.routed || p.Packets != 1 || end > len(data) || p.Payload <= p.Transport {
