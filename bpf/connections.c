@@ -444,9 +444,15 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     skb->mark = 0;
     return PASS;
   }
+  __u32 interface = interface_of(skb->ifindex);
+  if (!egress && (interface & INTERFACE_BRIDGE) && skb->pkt_type == PACKET_OTHERHOST) {
+    // A bridge shows itself what it floods to all its ports; the stack drops it.
+    count(COUNT_OTHER_HOST);
+    return PASS;
+  }
   __u32 judged = was_judged(skb, egress);
   struct packet p = {};
-  int decoded = decode(skb, l2, interface_of(skb->ifindex) & INTERFACE_ZONE, &p);
+  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, &p);
   if (decoded == ARP)
     return PASS;
   if (decoded)

@@ -45,7 +45,8 @@ const (
 	ConnectionsCounterCOUNT_RELATED_ICMP      ConnectionsCounter = 11
 	ConnectionsCounterCOUNT_LATE              ConnectionsCounter = 12
 	ConnectionsCounterCOUNT_TABLES_MISSING    ConnectionsCounter = 13
-	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 14
+	ConnectionsCounterCOUNT_OTHER_HOST        ConnectionsCounter = 14
+	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 15
 )
 
 type ConnectionsDirection uint32
@@ -209,6 +210,7 @@ type ConnectionsInterfaceFlags uint32
 const (
 	ConnectionsInterfaceFlagsINTERFACE_WATCHED  ConnectionsInterfaceFlags = 2147483648
 	ConnectionsInterfaceFlagsINTERFACE_LOOPBACK ConnectionsInterfaceFlags = 1073741824
+	ConnectionsInterfaceFlagsINTERFACE_BRIDGE   ConnectionsInterfaceFlags = 536870912
 	ConnectionsInterfaceFlagsINTERFACE_ZONE     ConnectionsInterfaceFlags = 16777215
 )
 

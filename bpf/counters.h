@@ -23,7 +23,8 @@ enum counter {
   COUNT_RELATED_ICMP = 11,   // ICMP errors that belong to an allowed connection
   COUNT_LATE = 12,           // packets of a connection after its end was told
   COUNT_TABLES_MISSING = 13, // no policy tables: the packet passed
-  COUNT_MAX = 14,
+  COUNT_OTHER_HOST = 14,     // flooded by a bridge, not for this host
+  COUNT_MAX = 15,
 };
 
 struct {

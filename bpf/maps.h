@@ -81,6 +81,7 @@ struct {
 enum interface_flags {
   INTERFACE_WATCHED = 1u << 31,
   INTERFACE_LOOPBACK = 1u << 30,
+  INTERFACE_BRIDGE = 1u << 29,
   INTERFACE_ZONE = (1u << 24) - 1, // of packets without a tag (flow_key.zone)
 };
 

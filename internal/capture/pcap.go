@@ -26,6 +26,7 @@ type pcap struct {
 	link   packet.LinkType
 	unit   time.Duration // of the time stamps' fraction
 	header int           // length of a record's header
+	minor  uint16        // version 2
 }
 
 // open reads the file header.
@@ -38,8 +39,9 @@ func (c *pcap) open(magic []byte) error {
 	if err != nil {
 		return c.r.source.cut(err, 0)
 	}
-	if major, minor := c.order.Uint16(h[4:]), c.order.Uint16(h[6:]); major != 2 || minor != 4 {
-		return fmt.Errorf("pcap version %d.%d: only 2.4 is read", major, minor)
+	major := c.order.Uint16(h[4:])
+	if c.minor = c.order.Uint16(h[6:]); major != 2 || c.minor > 4 {
+		return fmt.Errorf("pcap version %d.%d: only 2.0 to 2.4 are read", major, c.minor)
 	}
 	// Above the link type's 16 bits are flags and the length of a frame check
 	// sequence, which as what follows the IP packet does not matter.
@@ -72,9 +74,12 @@ func (c *pcap) next() (Frame, error) {
 	if err != nil {
 		return Frame{}, s.cut(err, began)
 	}
-	// The header's length of the frame, which need not respect its snap length:
-	// some writers do not cut to what they declare.
+	// The file header's snap length does not matter: some writers do not cut to
+	// what they declare.
 	held, wire := c.order.Uint32(h[8:]), c.order.Uint32(h[12:])
+	if c.minor < 4 {
+		held, wire = min(held, wire), max(held, wire) // came in either order
+	}
 	if held > MaxFrame {
 		return Frame{}, &FormatError{began, fmt.Sprintf("a frame of %d bytes; at most %d are read", held, MaxFrame)}
 	}

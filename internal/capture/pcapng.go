@@ -108,7 +108,7 @@ func (n *pcapng) block() (b block, err error) {
 	return b, nil
 }
 
-// fixed takes the n bytes that a kind of block begins with.
+// fixed takes the bytes, length of them, that a kind of block begins with.
 func (n *pcapng) fixed(b *block, length int) ([]byte, error) {
 	if b.body < int64(length) {
 		return nil, &FormatError{b.began, fmt.Sprintf("a block of type %d and %d bytes", b.kind, b.size)}

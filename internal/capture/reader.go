@@ -91,7 +91,8 @@ func NewReader(from io.Reader) (*Reader, error) {
 	r := &Reader{source: newSource(from), last: time.Unix(0, 0).UTC()}
 	magic, err := r.source.peek(4)
 	if bytes.HasPrefix(magic, gzipMagic) {
-		unzipped, err := gzip.NewReader(&r.source)
+		zipped := r.source
+		unzipped, err := gzip.NewReader(&zipped)
 		if err != nil {
 			return nil, fmt.Errorf("read gzip header: %w", err)
 		}
@@ -106,11 +107,16 @@ func NewReader(from io.Reader) (*Reader, error) {
 	if bytes.Equal(magic, sectionMagic) {
 		n := &pcapng{r: r}
 		r.next = n.next
-		return r, n.open()
+		err = n.open()
+	} else {
+		c := &pcap{r: r}
+		r.next = c.next
+		err = c.open(magic)
 	}
-	c := &pcap{r: r}
-	r.next = c.next
-	return r, c.open(magic)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 var gzipMagic = []byte{0x1f, 0x8b}

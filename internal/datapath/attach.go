@@ -81,6 +81,9 @@ func interfaceFlags(l netlink.Link) uint32 {
 	if isLoopback(l.Attrs()) {
 		flags |= uint32(bpf.ConnectionsInterfaceFlagsINTERFACE_LOOPBACK)
 	}
+	if l.Type() == "bridge" {
+		flags |= uint32(bpf.ConnectionsInterfaceFlagsINTERFACE_BRIDGE)
+	}
 	// Packets of a VLAN interface have lost their tag.
 	if vlan, ok := l.(*netlink.Vlan); ok {
 		flags |= uint32(vlan.VlanId)

@@ -109,6 +109,7 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_RELATED_ICMP:      "related_icmp",
 	bpf.ConnectionsCounterCOUNT_LATE:              "late",
 	bpf.ConnectionsCounterCOUNT_TABLES_MISSING:    "tables_missing",
+	bpf.ConnectionsCounterCOUNT_OTHER_HOST:        "other_host",
 }
 
 // Counters reads the causes, all of them, in a fixed order.

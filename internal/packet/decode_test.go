@@ -183,25 +183,28 @@ func TestNotIP(t *testing.T) {
 
 // TestFlags: each of the 64 combinations of FIN, SYN, RST, PSH, ACK and URG.
 func TestFlags(t *testing.T) {
-	sensible := 0
+	odd := 0
 	for flags := range uint8(64) {
-		f := packet.Frame{Data: ipv4(packet.TCP, tcp(flags, "")), Link: packet.LinkRaw}
-		var p packet.Packet
-		outcome := p.Decode(&f)
+		p := decoded(t, packet.Frame{Data: ipv4(packet.TCP, tcp(flags, "")), Link: packet.LinkRaw})
 		if p.Tuple != between(4, packet.TCP) || p.TCPFlags != flags {
 			t.Errorf("flags %#x: %+v with flags %#x", flags, p.Tuple, p.TCPFlags)
 		}
-		if outcome == packet.Decoded {
-			sensible++
-		} else if p.Reason != packet.BadFlags {
-			t.Errorf("flags %#x: %v", flags, p.Reason)
+		if p.HasOddFlags {
+			odd++
 		}
 	}
-	if sensible != 8+3*8 {
-		t.Errorf("%d combinations are taken", sensible)
+	if odd != 8+3*8 {
+		t.Errorf("%d combinations are odd", odd)
 	}
 	for _, flags := range []uint8{packet.SYN, packet.SYN | packet.ACK, packet.ACK, packet.FIN | packet.ACK, packet.RST, packet.RST | packet.ACK, packet.PSH | packet.ACK, packet.SYN | 0xc0} {
-		decoded(t, packet.Frame{Data: ipv4(packet.TCP, tcp(flags, "")), Link: packet.LinkRaw})
+		if decoded(t, packet.Frame{Data: ipv4(packet.TCP, tcp(flags, "")), Link: packet.LinkRaw}).HasOddFlags {
+			t.Errorf("flags %#x are odd", flags)
+		}
+	}
+	for _, flags := range []uint8{0, packet.FIN, packet.FIN | packet.PSH | packet.URG, packet.SYN | packet.FIN, packet.SYN | packet.RST, packet.PSH} {
+		if !decoded(t, packet.Frame{Data: ipv4(packet.TCP, tcp(flags, "")), Link: packet.LinkRaw}).HasOddFlags {
+			t.Errorf("flags %#x are not odd", flags)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (p *Packet) ipv6(f *Frame, at, wire int) Outcome {
 		return p.malformed(BadTotalLength)
 	}
 	source, destination := [16]byte(h[8:24]), [16]byte(h[24:40])
-	if isMapped(&source) || isMapped(&destination) {
+	if !f.FromFile && (isMapped(&source) || isMapped(&destination)) {
 		return p.malformed(MappedAddress)
 	}
 	p.IPVersion = 6

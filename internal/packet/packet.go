@@ -25,8 +25,10 @@ type Frame struct {
 	// GSOSize is the number of payload bytes in each segment of a superpacket,
 	// which the network card will cut (or has joined); 0 where it is none.
 	GSOSize int
-	// FromFile says that the frame was recorded: what a network card was left to
-	// do (segments, checksums) is then unknown, and told from the bytes.
+	// FromFile says that the frame was recorded. What the network card was left to
+	// do is then told from the bytes; and there is no host to guard against header
+	// checksums (left to the card, or not mended when addresses were made
+	// anonymous) and IPv4-mapped addresses, so that these are taken as they are.
 	FromFile bool
 }
 
@@ -39,7 +41,7 @@ const (
 	// NotIP: EtherType and Zone are valid.
 	NotIP
 	// Malformed: Reason is valid. IPVersion is not 0 where the IP header could
-	// be read; the addresses are valid then. The ports are valid for BadFlags.
+	// be read; the addresses are valid then.
 	Malformed
 	// LaterFragment: all but the ports and what else a transport header holds.
 	// Fragments.Follow knows them, if it has seen the first fragment. Of IPv6,
@@ -86,6 +88,10 @@ type Packet struct {
 	// TCPFlags, Seq and Ack are valid for TCP.
 	TCPFlags uint8
 	Seq, Ack uint32
+	// HasOddFlags: TCP flags that no stack sends, and none takes for part of a
+	// connection. The segment is judged by its tuple, but must not open, close or
+	// change what is known of one.
+	HasOddFlags bool
 
 	// IsFragment: FragmentID, FragmentOffset and FragmentLength are valid. The
 	// first fragment has offset 0. An atomic fragment (RFC 6946) is none.

@@ -18,10 +18,12 @@ const (
 	// BadTotalLength: the IP length is less than the header or more than the
 	// frame (ip_rcv_core and ip6_rcv_core drop it).
 	BadTotalLength
-	// BadChecksum: of the IPv4 header (RFC 1122 3.2.1.2: silently discarded).
+	// BadChecksum: of the IPv4 header (RFC 1122 3.2.1.2: silently discarded). Not
+	// of a recorded frame.
 	BadChecksum
 	// MappedAddress: an IPv4-mapped address in an IPv6 header. It would be judged
-	// and tracked as IPv4; Linux drops it as a source (ipv6_rcv).
+	// and tracked as IPv4; Linux drops it as a source (ipv6_rcv). Not of a recorded
+	// frame.
 	MappedAddress
 	// TooManyExtensions: IPv6 extension headers beyond MaxExtensions or
 	// MaxHeaderBytes.
@@ -41,9 +43,6 @@ const (
 	Scattered
 	// BadLength: the UDP length is less than its header or more than the packet.
 	BadLength
-	// BadFlags: TCP flags no stack sends or accepts: none of SYN, ACK and RST,
-	// or SYN together with FIN or RST.
-	BadFlags
 )
 
 // String names the reason.
@@ -51,7 +50,7 @@ func (r Reason) String() string {
 	names := [...]string{
 		"", "short", "cut", "bad_version", "bad_header_length", "bad_total_length", "bad_checksum",
 		"mapped_address", "too_many_extensions", "bad_extension_order", "tiny_fragment",
-		"bad_fragment", "overlap", "scattered", "bad_length", "bad_flags",
+		"bad_fragment", "overlap", "scattered", "bad_length",
 	}
 	if int(r) < len(names) {
 		return names[r]

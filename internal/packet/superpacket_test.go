@@ -41,14 +41,15 @@ func TestSuperpackets(t *testing.T) {
 	}
 }
 
-// TestRecordedChecksum: 0 was left to the network card; all else must be right.
-func TestRecordedChecksum(t *testing.T) {
-	b := ipv4(packet.UDP, udp(""))
-	b[10], b[11] = 0, 0
-	decoded(t, packet.Frame{Data: b, Link: packet.LinkRaw, FromFile: true})
-	b[11] = 1
-	var p packet.Packet
-	if p.Decode(&packet.Frame{Data: b, Link: packet.LinkRaw, FromFile: true}); p.Reason != packet.BadChecksum {
-		t.Errorf("reason %v", p.Reason)
+// TestRecordedAsItIs: what guards a host is not asked of a recording.
+func TestRecordedAsItIs(t *testing.T) {
+	b := changed(ipv4(packet.UDP, udp("")), 10, 1)
+	if p := decoded(t, packet.Frame{Data: b, Link: packet.LinkRaw, FromFile: true}); p.Tuple != between(4, packet.UDP) {
+		t.Errorf("%+v", p.Tuple)
+	}
+	b = ipv6(packet.UDP, udp(""))
+	copy(b[8:], cat(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1))
+	if p := decoded(t, packet.Frame{Data: b, Link: packet.LinkRaw, FromFile: true}); p.Source.String() != "::ffff:10.0.0.1" {
+		t.Errorf("%+v", p.Tuple)
 	}
 }

@@ -57,21 +57,18 @@ func (p *Packet) tcp(f *Frame, end int) (int, Reason) {
 	p.Seq = be32(h[4:])
 	p.Ack = be32(h[8:])
 	p.TCPFlags = h[13]
-	if !isSensible(p.TCPFlags) {
-		return 0, BadFlags
-	}
+	p.HasOddFlags = isOdd(p.TCPFlags)
 	return header, 0
 }
 
-// isSensible says whether any stack would take part in a connection with a
-// segment of these flags. Null, FIN and XMAS scans have none of SYN, ACK and RST
-// (RFC 9293 3.10.7.4: dropped in every state); SYN with FIN or RST once got past
+// isOdd: none of SYN, ACK and RST (null, FIN and XMAS scans; RFC 9293 3.10.7.4:
+// dropped in every state), or SYN together with FIN or RST, which once got past
 // filters that looked for a bare SYN.
-func isSensible(flags uint8) bool {
+func isOdd(flags uint8) bool {
 	if flags&SYN != 0 {
-		return flags&(FIN|RST) == 0
+		return flags&(FIN|RST) != 0
 	}
-	return flags&(ACK|RST) != 0
+	return flags&(ACK|RST) == 0
 }
 
 // udp reads a UDP header (RFC 768) and returns its length and where the datagram

@@ -67,7 +67,9 @@ func TestRandomFrames(t *testing.T) {
 					}
 				}
 				return unread+counted >= came-arp && unread+counted <= came
-			}, func() { t.Errorf("%d frames came in; %d are told as unreadable, %d are counted", came, unread, counted) })
+			}, func() {
+				t.Errorf("%d frames came in; %d are told as unreadable, %d are counted", came, unread, counted)
+			})
 			// Half of them are no IP at all, or are cut off in their header.
 			if unread < frames/4 || unread > frames {
 				t.Errorf("%d of %d frames are told as unreadable", unread, frames)
