@@ -49,6 +49,22 @@ const (
 	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 15
 )
 
+type ConnectionsDatagram struct {
+	_               structs.HostLayout
+	Started         uint64
+	SourcePort      uint16
+	DestinationPort uint16
+	Protocol        uint8
+	IcmpReply       uint8
+	IcmpError       uint8
+	Used            uint8
+	Pieces          [8]struct {
+		_     structs.HostLayout
+		Start uint16
+		End   uint16
+	}
+}
+
 type ConnectionsDirection uint32
 
 const (
@@ -198,11 +214,12 @@ type ConnectionsFragmentKey struct {
 	ProtocolZone uint32
 }
 
-type ConnectionsFragmentPorts struct {
-	_           structs.HostLayout
-	Source      uint16
-	Destination uint16
-	Protocol    uint32
+type ConnectionsFragmentLock struct {
+	_    structs.HostLayout
+	Lock struct {
+		_   structs.HostLayout
+		Val uint32
+	}
 }
 
 type ConnectionsInterfaceFlags uint32
@@ -366,6 +383,7 @@ const (
 	ConnectionsMapEntries            = "entries"
 	ConnectionsMapEvents             = "events"
 	ConnectionsMapFlows              = "flows"
+	ConnectionsMapFragmentLocks      = "fragment_locks"
 	ConnectionsMapFragments          = "fragments"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
 	ConnectionsMapLabels             = "labels"
@@ -470,6 +488,7 @@ type ConnectionsMapSpecs struct {
 	Entries        *ebpf.MapSpec `ebpf:"entries"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	FragmentLocks  *ebpf.MapSpec `ebpf:"fragment_locks"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
@@ -542,6 +561,7 @@ type ConnectionsMaps struct {
 	Entries        *ebpf.Map `ebpf:"entries"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
+	FragmentLocks  *ebpf.Map `ebpf:"fragment_locks"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
 	Labels         *ebpf.Map `ebpf:"labels"`
@@ -570,6 +590,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.Entries,
 		m.Events,
 		m.Flows,
+		m.FragmentLocks,
 		m.Fragments,
 		m.HighInterfaces,
 		m.Labels,

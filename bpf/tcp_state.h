@@ -39,11 +39,20 @@ static __always_inline void track_rst(struct flow *f, const struct packet *p, __
   close_flow(f, END_RST);
 }
 
-// Returns after p, sent by `end`, was taken into account.
+// None of SYN, ACK and RST (null, FIN and XMAS scans; RFC 9293 section 3.10.7.4:
+// dropped in every state), or SYN together with FIN or RST.
+static __always_inline int has_odd_flags(const struct packet *p) {
+  if (p->tcp_flags & TCP_FLAG_SYN_)
+    return p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
+  return !(p->tcp_flags & (TCP_FLAG_ACK_ | TCP_FLAG_RST_));
+}
+
+// Takes p, sent by `end`, into account. No stack acts on odd flags, so they
+// change nothing here.
 static __always_inline void track_tcp(struct flow *f, const struct packet *p, __u32 end) {
   __u32 other = (end ^ 1) & 1;
   end &= 1;
-  if (p->is_later_fragment)
+  if (p->is_later_fragment || has_odd_flags(p))
     return;
   if (p->tcp_flags & TCP_FLAG_RST_) {
     track_rst(f, p, end);

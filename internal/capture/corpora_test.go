@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/pcapgo"
@@ -143,43 +142,4 @@ func countedBy(t *testing.T, tcpdump, path string) int {
 	}
 	n, _ := strconv.Atoi(string(found[1]))
 	return n
-}
-
-// BenchmarkNext reads and decodes from memory; a frame has 1000 bytes.
-func BenchmarkNext(b *testing.B) {
-	syn := append([]byte("\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x08\x00\x45\x00\x03\xda\x00\x00\x00\x00\x40\x11\x00\x00\x0a\x00\x00\x01\x0a\x00\x00\x02\x9c\x40\x00\x35\x03\xc6\x00\x00"), make([]byte, 958)...)
-	head := pcapHeader(little, 0xa1b2c3d4, 1)
-	record := pcapRecord(little, 1, 0, string(syn), uint32(len(syn)))
-	if b.Name() != "" {
-		for _, c := range []struct {
-			name         string
-			head, record []byte
-		}{
-			{"pcap", head, record},
-			{"pcapng", join(section(little), networkInterface(little, 1, 0)), enhanced(little, 0, 1, string(syn), uint32(len(syn)))},
-		} {
-			b.Run(c.name, func(b *testing.B) {
-				chunk := bytes.Repeat(c.record, 1000)
-				b.SetBytes(int64(len(c.record)))
-				b.ReportAllocs()
-				var r *capture.Reader
-				var p packet.Packet
-				var last time.Time
-				for i := 0; b.Loop(); i++ {
-					if i%1000 == 0 {
-						var err error
-						if r, err = capture.NewReader(io.MultiReader(bytes.NewReader(c.head), bytes.NewReader(chunk))); err != nil {
-							b.Fatal(err)
-						}
-					}
-					f, err := r.Next()
-					if err != nil || p.Decode(&f.Frame) != packet.Decoded {
-						b.Fatal(err, p.Reason)
-					}
-					last = f.Time
-				}
-				_ = last
-			})
-		}
-	}
 }

@@ -153,7 +153,8 @@ func (d *Datapath) adopt() error {
 // key's high end.
 func flowKey(t packet.Tuple) (k bpf.ConnectionsFlowKey, sourceIsHigh bool) {
 	k = bpf.ConnectionsFlowKey{
-		Low: addressWords(t.Source), High: addressWords(t.Destination), ProtocolZone: uint32(t.Protocol),
+		Low: addressWords(t.Source), High: addressWords(t.Destination),
+		ProtocolZone: (uint32(t.Zone.Inner)<<12|uint32(t.Zone.Outer))<<8 | uint32(t.Protocol),
 	}
 	first, second := t.SourcePort, t.DestinationPort
 	if t.IsICMP() {

@@ -192,12 +192,13 @@ func await(t *testing.T, what string, condition func() bool) {
 	awaitOr(t, condition, func() { t.Fatalf("waited %v in vain for %s", patience, what) })
 }
 
-// awaitOr calls failed, which must end the test, where it never holds.
+// awaitOr lets failed say why the test ends, where it never holds.
 func awaitOr(t *testing.T, condition func() bool, failed func()) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			failed()
+			t.FailNow()
 		}
 	}
 }

@@ -108,7 +108,7 @@ rules:
 						}
 					}
 					return cmp.Equal(want, got)
-				}, func() { t.Errorf("%s (-want +got):\n%s", name, cmp.Diff(want, got)); t.FailNow() })
+				}, func() { t.Errorf("%s (-want +got):\n%s", name, cmp.Diff(want, got)) })
 			}
 			check("weir.connection.verdicts", verdicts, "weir.verdict", "weir.action", "weir.reason", "network.transport", "weir.direction")
 			check("weir.connection.packets", packets, "weir.sender", "network.transport", "weir.direction", "weir.verdict")

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// From the tables' decision to the entry's verdict.
+#ifndef WEIR_JUDGE_H
+#define WEIR_JUDGE_H
+
+#include "counters.h"
+#include "flow.h"
+#include "policy.h"
+
+// What is too large for the stack. The programs run with softirqs off, and none
+// is entered while another uses it.
+struct workspace {
+  struct flow flow;
+  struct subject subject;
+  struct decision decision;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct workspace);
+} workspaces SEC(".maps");
+
+static __always_inline void make_subject(const struct flow_key *k, const struct flow *f, __u64 now,
+                                         struct subject *s) {
+  __u32 is_high = f->flags & FLOW_SOURCE_IS_HIGH;
+  __builtin_memcpy(s->source, is_high ? k->high : k->low, 16);
+  __builtin_memcpy(s->destination, is_high ? k->low : k->high, 16);
+  s->protocol = protocol_of(k);
+  s->is_ipv6 = k->low[0] || k->low[1] || k->low[2] != bpf_htonl(0xffff);
+  s->direction = f->direction;
+  s->flags = f->flags;
+  s->age = now - f->first;
+  if (protocol_of(k) == IPPROTO_TCP || protocol_of(k) == IPPROTO_UDP) {
+    s->source_port = bpf_ntohs(is_high ? k->high_port : k->low_port);
+    s->destination_port = bpf_ntohs(is_high ? k->low_port : k->high_port);
+  } else {
+    // 0 for protocols without; the row of 0 has what asks for no port.
+    s->source_port = bpf_ntohs(k->high_port) >> 8;
+    s->destination_port = bpf_ntohs(k->high_port) & 0xff;
+  }
+}
+
+static __always_inline __u32 wants_reject(const struct policy_settings *set, __u8 reject,
+                                          __u8 direction) {
+  if (reject != REJECT_BY_POLICY)
+    return reject == REJECT_YES;
+  return set->reject_mode == REJECT_ALWAYS ||
+         (set->reject_mode == REJECT_OUTBOUND && direction == OUTBOUND);
+}
+
+// Writes what the tables say into the entry. Returns -1 where there are none.
+__noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
+  if (!k || !f)
+    return -1;
+  __u32 tables = current_tables();
+  __u32 slot = tables & 1;
+  __u32 zero = 0;
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
+  if (!w || !set)
+    return -1;
+  struct decision *d = &w->decision;
+  make_subject(k, f, now, &w->subject);
+  if (!tables || judge(slot, &w->subject, d)) {
+    count(COUNT_TABLES_MISSING);
+    return -1;
+  }
+  f->tables = tables;
+  f->rule = d->rule;
+  f->action = d->action;
+  f->reason = d->reason;
+  // Told only where the walk with shadow rules comes to another action.
+  __u32 differs = d->action && d->shadow_action && d->action != d->shadow_action;
+  f->shadow_rule = differs ? d->shadow_rule : NO_RULE;
+  f->shadow_action = differs ? d->shadow_action : NO_ACTION;
+  f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
+  f->flags &= ~(FLOW_DROP | FLOW_REJECT | FLOW_PREVENT);
+  f->verdict = DETECTED;
+  if (set->prevent) {
+    f->flags |= FLOW_PREVENT;
+    f->verdict = d->action == BLOCK ? BLOCKED : d->action == ALLOW ? ALLOWED : PENDING;
+    if (d->action == BLOCK)
+      f->flags |= FLOW_DROP;
+    if (d->action == BLOCK && wants_reject(set, d->reject, f->direction))
+      f->flags |= FLOW_REJECT;
+  }
+  return 0;
+}
+
+// Counts a verdict that is new to its connection, right after judge_flow().
+static __always_inline void count_judgement(const struct flow_key *k, const struct flow *f) {
+  __u32 slot = f->tables & 1;
+  __u32 zero = 0;
+  count_verdict(f, protocol_of(k));
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  if (!w)
+    return;
+  if (w->decision.rule != NO_RULE)
+    count_match(slot, w->decision.rule);
+  // A shadow rule that agrees is counted too: it shows that it matches.
+  if (w->decision.shadow_rule != NO_RULE)
+    count_match(slot, w->decision.shadow_rule);
+}
+
+// Judges an entry again, after a change of policy or at a duration rule's time.
+static __always_inline void judge_again(const struct flow_key *k, struct flow *f, __u64 now) {
+  __u8 verdict = f->verdict, action = f->action, reason = f->reason;
+  __u32 due = f->judge_at && now >= f->judge_at;
+  if (judge_flow(k, f, now))
+    return;
+  if (f->flags & FLOW_CLOSED)
+    return;
+  if (verdict != f->verdict || action != f->action || reason != f->reason) {
+    f->flags |= FLOW_VERDICT_DUE;
+    count_judgement(k, f);
+  }
+  // Takes effect when the connection is cut, or ends by itself.
+  if (f->verdict != BLOCKED)
+    f->end = END_NONE;
+  else if (verdict != BLOCKED)
+    f->end = due ? END_DURATION : END_POLICY;
+}
+
+#endif

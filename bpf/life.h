@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// How entries begin, are taken by a new connection, and follow another.
+#ifndef WEIR_LIFE_H
+#define WEIR_LIFE_H
+
+#include "direction.h"
+#include "judge.h"
+#include "tcp_state.h"
+
+#define E2BIG 7
+
+enum {
+  AGENT_TIMEOUT_NS = 30 * 1000000000ULL,
+};
+
+// Whether the packet is sent by the agent itself. A first packet leaves in the
+// context of the process that connects. A dead agent's number may be another
+// process's by now, so it must have been heard of lately.
+static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __u64 now) {
+  if (!egress || skb->ingress_ifindex || !skb->sk)
+    return 0;
+  __u32 zero = 0;
+  struct agent *agent = bpf_map_lookup_elem(&agents, &zero);
+  if (!agent || !agent->tgid || now - agent->alive > AGENT_TIMEOUT_NS)
+    return 0;
+  return bpf_get_current_pid_tgid() >> 32 == agent->tgid;
+}
+
+// Makes the entry of a connection whose first packet is p. Returns NULL where
+// there is none: the table is full, or another processor was first.
+static __always_inline struct flow *open_flow(struct __sk_buff *skb, const struct flow_key *k,
+                                              const struct packet *p, __u32 sender_is_high,
+                                              __u32 egress, __u64 now, __u64 update) {
+  __u32 zero = 0;
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  if (!w)
+    return NULL;
+  struct flow *f = &w->flow;
+  __builtin_memset(f, 0, sizeof(*f));
+  __u32 from_source = sender_is_source(p);
+  f->id = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+  f->first = now;
+  f->last = now;
+  f->told = now;
+  f->ifindex = skb->ifindex;
+  f->direction = direction_of(skb, p, egress, from_source);
+  if (sender_is_high == from_source)
+    f->flags |= FLOW_SOURCE_IS_HIGH;
+  if (p->is_ipv6 && p->hop_limit == 255)
+    f->flags |= FLOW_NEIGHBOR;
+  if (interface_of(skb->ifindex) & INTERFACE_LOOPBACK)
+    f->flags |= FLOW_LOOPBACK;
+  if (own_process(skb, egress, now))
+    f->flags |= FLOW_OWN;
+  if (judge_flow(k, f, now))
+    return NULL;
+  long failed = bpf_map_update_elem(&flows, k, f, update);
+  struct flow *made = bpf_map_lookup_elem(&flows, k);
+  if (made && !failed)
+    count_judgement(k, made);
+  if (made)
+    return made;
+  count(COUNT_FLOW_TABLE_FULL);
+  return NULL;
+}
+
+// A SYN that is no retransmission, on a tuple that is taken: it opens a
+// candidate. Returns 1 where the old connection is over and a new one begins
+// with p.
+static __always_inline int reopens(struct flow *f, const struct packet *p, __u32 end) {
+  if (p->protocol != IPPROTO_TCP || p->is_later_fragment || has_odd_flags(p) ||
+      !(p->tcp_flags & TCP_FLAG_SYN_))
+    return 0;
+  if (!(p->tcp_flags & TCP_FLAG_ACK_)) {
+    __u32 retransmitted = end == SOURCE && (f->tcp & TCP_SEEN) && !(f->tcp & TCP_ANSWERED) &&
+                          p->seq + 1 + p->payload_bytes == f->next[SOURCE];
+    if (retransmitted)
+      return 0;
+    if (f->flags & FLOW_CLOSED)
+      return 1;
+    f->candidate = p->seq;
+    f->candidate_bytes = p->bytes;
+    f->flags |= FLOW_CANDIDATE;
+    f->flags &= ~FLOW_CANDIDATE_BY_DESTINATION;
+    if (end == DESTINATION)
+      f->flags |= FLOW_CANDIDATE_BY_DESTINATION;
+    return 0;
+  }
+  __u32 by = f->flags & FLOW_CANDIDATE_BY_DESTINATION ? DESTINATION : SOURCE;
+  if (!(f->flags & FLOW_CANDIDATE) || by == end)
+    return 0;
+  // The answer to the SYN that opened the entry itself comes first.
+  if (!(f->tcp & TCP_ANSWERED) && p->ack == f->next[SOURCE])
+    return 0;
+  return p->ack == f->candidate + 1;
+}
+
+// Packets of each end are counted where its first was: a bridge port and its
+// bridge, or both sides of loopback, see them twice.
+static __always_inline __u32 is_follower(struct __sk_buff *skb, struct flow *f, __u32 end,
+                                         __u32 egress) {
+  __u32 hook = skb->ifindex << 1 | egress;
+  if (!f->hook[end])
+    f->hook[end] = hook;
+  if (f->hook[end] == hook)
+    return 0;
+  if (!egress || skb->ingress_ifindex)
+    return 1;
+  f->hook[end] = hook; // sent by this host on another route now
+  return 0;
+}
+
+// Whether the packet came in by a watched interface and was judged there.
+static __always_inline __u32 was_judged(struct __sk_buff *skb, __u32 egress) {
+  __u32 from = skb->ingress_ifindex;
+  return egress && from && (interface_of(from) & INTERFACE_WATCHED);
+}
+
+// Whether the packet can only be the first of a connection.
+static __always_inline __u32 opens(const struct packet *p) {
+  return p->protocol == IPPROTO_TCP && !p->is_later_fragment &&
+         (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_)) == TCP_FLAG_SYN_;
+}
+
+// A packet that was judged where it came in leaves under a tuple that has no
+// entry: it was translated on its way. Its entry lets the replies to it pass;
+// they are judged and counted where they bear the first tuple again. A SYN from
+// outside is no reply and is judged all the same.
+static __always_inline struct flow *open_follower(const struct flow_key *k, __u32 sender_is_high) {
+  __u32 zero = 0;
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  if (!w)
+    return NULL;
+  __builtin_memset(&w->flow, 0, sizeof(w->flow));
+  w->flow.action = ALLOW; // of ICMP errors that quote it
+  w->flow.flags = FLOW_FOLLOWER | (sender_is_high ? FLOW_SOURCE_IS_HIGH : 0);
+  if (bpf_map_update_elem(&flows, k, &w->flow, BPF_NOEXIST) == -E2BIG)
+    count(COUNT_FLOW_TABLE_FULL);
+  return bpf_map_lookup_elem(&flows, k);
+}
+
+static __always_inline int follow(struct flow *f, const struct packet *p, __u32 end, __u64 now) {
+  f->last = now;
+  if (p->protocol == IPPROTO_TCP)
+    track_tcp(f, p, end); // it ends when what it follows does
+  return PASS;
+}
+
+#endif

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// Types for the Go bindings.
+#ifndef WEIR_TYPES_H
+#define WEIR_TYPES_H
+
+#include "counters.h"
+#include "flow.h"
+#include "maps.h"
+#include "policy.h"
+
+// Named here so that the compiler describes them to the Go bindings.
+const struct event *type_event __attribute__((unused));
+const struct policy_entry *type_policy_entry __attribute__((unused));
+const struct policy_row *type_policy_row __attribute__((unused));
+const struct policy_services *type_policy_services __attribute__((unused));
+const struct rule_label *type_rule_label __attribute__((unused));
+const struct prefix4 *type_prefix4 __attribute__((unused));
+const struct prefix6 *type_prefix6 __attribute__((unused));
+const enum counter *type_counter __attribute__((unused));
+const enum verdict *type_verdict __attribute__((unused));
+const enum action *type_action __attribute__((unused));
+const enum reason *type_reason __attribute__((unused));
+const enum end_reason *type_end_reason __attribute__((unused));
+const enum direction *type_direction __attribute__((unused));
+const enum event_kind *type_event_kind __attribute__((unused));
+const enum interface_flags *type_interface_flags __attribute__((unused));
+const enum reject_choice *type_reject_choice __attribute__((unused));
+const enum flow_tcp *type_flow_tcp __attribute__((unused));
+const enum flow_flags *type_flow_flags __attribute__((unused));
+const enum entry_flags *type_entry_flags __attribute__((unused));
+
+#endif

@@ -1,0 +1,276 @@
+// Package flow follows connections packet by packet: it is the reference for the
+// kernel's tracker (bpf/), and what a replayed capture goes through. It is pure:
+// no goroutines, no clock but the one that is passed in, no I/O.
+package flow
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// Config is what a Tracker is made with.
+type Config struct {
+	// MaxEntries is the size of the table: connections and followers.
+	MaxEntries int
+	// NewID draws the id of a connection; nil: at random.
+	NewID func() uint64
+}
+
+// Hook says where a packet was seen, and what only the host knows of it.
+type Hook struct {
+	// Interface is the number of the interface, from 1.
+	Interface uint32
+	// Egress: on its way out of the interface.
+	Egress bool
+	// Judged: it came in by another watched interface and was judged there.
+	Judged bool
+	// SentByHost: it leaves this host, and did not come in by any interface.
+	SentByHost bool
+	// ForHost: it comes in, to an address of this host, or by broadcast or
+	// multicast. Neither of the two: it is forwarded.
+	ForHost bool
+	// Loopback: the interface is a loopback.
+	Loopback bool
+	// OwnProcess: a socket of Weir's own process sent it.
+	OwnProcess bool
+	// Zone is that of the interface, for packets without a VLAN id.
+	Zone uint32
+}
+
+func (h *Hook) number() uint32 {
+	n := h.Interface << 1
+	if h.Egress {
+		n |= 1
+	}
+	return n
+}
+
+// Answer is what the sender of a dropped packet is told, or both ends. Whoever
+// sends answers may bound their rate.
+type Answer uint8
+
+// The answers.
+const (
+	NoAnswer Answer = iota
+	// RejectSender: an RST or an ICMP error goes back.
+	RejectSender
+	// ResetBoth: each end gets an RST as if from the other.
+	ResetBoth
+)
+
+// Result is what becomes of a packet.
+type Result struct {
+	Drop   bool
+	Answer Answer
+}
+
+// Tracker follows connections. It is not for concurrent use.
+type Tracker struct {
+	config  Config
+	table   map[key]*entry
+	entries []*entry // all of the table, for Sweep
+	spare   []*entry
+	version *version
+
+	counters [counterCount]uint64
+	verdicts [verdictKinds]uint64
+	traffic  [trafficKinds]Counts
+	active   uint64
+	facts    policy.Facts // of the judgement at hand
+}
+
+// New makes a Tracker whose policy is detect mode without rules.
+func New(c Config) *Tracker {
+	c.MaxEntries = max(c.MaxEntries, 1)
+	if c.NewID == nil {
+		c.NewID = rand.Uint64
+	}
+	t := &Tracker{config: c, table: make(map[key]*entry)}
+	t.Swap(policy.Observe())
+	return t
+}
+
+// Timeouts are the idle times after which a connection is over.
+type Timeouts struct {
+	TCP time.Duration
+	// TCPClosing is for TCP that was refused, never answered, or is closing.
+	TCPClosing time.Duration
+	UDP        time.Duration
+	// ICMP is for ICMP and every other protocol.
+	ICMP time.Duration
+}
+
+// Process takes a packet that Decode and Follow have read, with what they made of
+// it. now is in nanoseconds of any clock that does not go back. It appends what is
+// to be told to events.
+func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now int64, events []Event) (Result, []Event) {
+	if outcome == packet.NotIP && p.EtherType == packet.EtherTypeARP {
+		return Result{}, events
+	}
+	if outcome != packet.Decoded {
+		if h.Judged {
+			return Result{}, events
+		}
+		return t.undecodable(outcome), events
+	}
+	k, high := keyOf(p, h.Zone)
+	e := t.table[k]
+	// Before the error's own entry: one that quotes nothing known would else
+	// stand in the way of those that do.
+	if p.IsError && t.isRelated(p, h.Zone) {
+		if !h.Judged {
+			t.counters[RelatedICMP]++
+		}
+		return Result{}, events
+	}
+	if e == nil && h.Judged {
+		if e = t.openFollower(k, high); e == nil {
+			return Result{}, events
+		}
+	}
+	if e != nil && e.follower {
+		return t.processFollower(e, k, high, p, h, now, events)
+	}
+	if e == nil {
+		return t.processNew(k, high, p, h, now, events)
+	}
+	end := e.sender(high)
+	if !h.Judged && p.Protocol == packet.TCP {
+		switch e.tcp.opening(p, end, e.closed, e.drop) {
+		case candidate:
+			return t.processCandidate(e, p, h, end, now, events)
+		case reopens:
+			return t.reopen(e, high, p, h, now, events)
+		}
+	}
+	return t.processEntry(e, p, h, end, now, events)
+}
+
+// processNew takes the first packet of a connection.
+func (t *Tracker) processNew(k key, high bool, p *packet.Packet, h *Hook, now int64, events []Event) (Result, []Event) {
+	var first entry
+	decision := t.judgeFirst(&first, k, high, p, h, now)
+	if len(t.entries) >= t.config.MaxEntries {
+		t.counters[TableFull]++
+		return Result{Drop: first.drop}, events
+	}
+	e := t.insert(first)
+	t.countJudgement(e, decision)
+	return t.processEntry(e, p, h, e.sender(high), now, events)
+}
+
+// judgeFirst fills in the entry of the connection that p begins.
+func (t *Tracker) judgeFirst(e *entry, k key, high bool, p *packet.Packet, h *Hook, now int64) decision {
+	fromSource := senderIsSource(p)
+	*e = entry{
+		key: k, id: t.config.NewID(), first: now, last: now, told: now, ifindex: h.Interface,
+		direction: directionOf(h, fromSource), sourceIsHigh: high == fromSource,
+		neighbor: p.IPVersion == 6 && p.HopLimit == 255, loopback: h.Loopback, own: h.OwnProcess,
+	}
+	e.setTuple(p, fromSource)
+	return t.judge(e, now)
+}
+
+// processEntry takes a packet of a connection that has an entry.
+func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, now int64, events []Event) (Result, []Event) {
+	if e.tables != t.version.tables || e.judgeAt != 0 && now >= e.judgeAt {
+		t.judgeAgain(e, now)
+	}
+	if e.counts(h, end, now) {
+		e.last = now
+		t.count(e, p, end)
+		if p.Protocol == packet.TCP && !isLater(p) {
+			if !e.drop {
+				if end := e.tcp.track(p, end); end != EndNone {
+					t.close(e, end)
+				}
+			} else {
+				e.tcp.noteBlocked(p, end)
+			}
+		}
+	}
+	var result Result
+	if e.drop {
+		result = t.blocked(e, p)
+	}
+	if !e.startTold || e.verdictDue || e.closed && !e.endTold {
+		events = e.tellDue(events)
+	}
+	return result, events
+}
+
+func (t *Tracker) close(e *entry, why End) {
+	if e.closed {
+		return
+	}
+	e.closed = true
+	e.end = why
+	t.active--
+}
+
+// blocked says what becomes of a packet of a connection that is dropped.
+func (t *Tracker) blocked(e *entry, p *packet.Packet) Result {
+	wasOpen := e.end == EndPolicy || e.end == EndDuration
+	tcp := p.Protocol == packet.TCP
+	// The packet itself is made the two resets, which an RST or a fragment cannot
+	// be: the next one is.
+	if wasOpen && !e.closed && tcp && e.tcp.has(tcpData) && !isLater(p) && p.TCPFlags&packet.RST == 0 &&
+		(e.reject || t.version.policy.Reject != policy.RejectNever) {
+		t.close(e, e.end)
+		return Result{Drop: true, Answer: ResetBoth}
+	}
+	if !e.reject {
+		return Result{Drop: true}
+	}
+	if tcp {
+		t.close(e, e.cutReason())
+	}
+	if !isAnswerable(p) {
+		return Result{Drop: true}
+	}
+	return Result{Drop: true, Answer: RejectSender}
+}
+
+// isAnswerable: ICMP errors are never answered, nor what has no single sender
+// (RFC 1122 3.2.2).
+func isAnswerable(p *packet.Packet) bool {
+	if isLater(p) || p.IsError {
+		return false
+	}
+	if p.Protocol == packet.TCP {
+		return p.TCPFlags&packet.RST == 0
+	}
+	// The answer quotes a fixed size.
+	if p.HasOptions || p.PayloadLength+p.Payload-p.Transport < 8 {
+		return false
+	}
+	if d := p.Destination; d.Is4() {
+		return d.As4()[0] < 224
+	}
+	return !p.Destination.IsMulticast()
+}
+
+// undecodable judges what no connection is known of.
+func (t *Tracker) undecodable(outcome packet.Outcome) Result {
+	v := t.version
+	passed, dropped, block := MalformedPassed, MalformedDropped, v.blockMalformed
+	switch outcome {
+	case packet.NotIP:
+		passed, dropped, block = NonIPPassed, NonIPDropped, v.blockNonIP
+	case packet.LaterFragment:
+		passed, dropped = FragmentPassed, FragmentDropped
+	case packet.UnknownLink:
+		passed, block = UnknownLinkPassed, false
+	}
+	if v.prevent && block {
+		t.counters[dropped]++
+		return Result{Drop: true}
+	}
+	t.counters[passed]++
+	return Result{}
+}
+
+func isLater(p *packet.Packet) bool { return p.IsFragment && p.FragmentOffset > 0 }
