@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/extension"
+	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/extension/connectionpolicyextension/internal/metadata"
 	"github.com/weirnet/weir/internal/securefile"
@@ -59,10 +60,11 @@ func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, 
 		return nil, fmt.Errorf("create the metrics of %s: %w", set.ID, err)
 	}
 	e := &policyExtension{
-		cfg:    cfg,
-		id:     set.ID.String(),
-		now:    time.Now,
-		report: &reporter{logger: set.Logger, telemetry: builder},
+		cfg: cfg,
+		id:  set.ID.String(),
+		now: time.Now,
+		// A policy that is refused is no fault of the program, so no stack traces.
+		report: &reporter{logger: set.Logger.WithOptions(zap.AddStacktrace(zap.PanicLevel)), telemetry: builder},
 		confirm: confirmation{
 			file: cfg.confirmFile(), access: cfg.access(securefile.Trusted), within: cfg.ConfirmWithin,
 		},

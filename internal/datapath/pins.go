@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -141,7 +142,7 @@ func (p pins) loadMaps(spec *ebpf.CollectionSpec, log *zap.Logger) map[string]*e
 		if err == nil {
 			continue
 		}
-		if !isAbsent(err) {
+		if !isAbsent(err) || len(kept) > 0 {
 			log.Warn("Maps of an earlier Weir do not fit and are replaced; its connections are forgotten.",
 				zap.String("map", name), zap.Error(err))
 		}
@@ -224,15 +225,12 @@ func (d *Datapath) SetKeep(keep bool) error {
 	return nil
 }
 
+// pinnedMaps are all maps, by name.
 func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
-	o := &d.objects.ConnectionsMaps
-	return map[string]*ebpf.Map{
-		"agents": o.Agents, "counters": o.Counters, "created": o.Created, "events": o.Events, "flows": o.Flows, "fragments": o.Fragments,
-		"low_interfaces": o.LowInterfaces, "high_interfaces": o.HighInterfaces, "reject_budgets": o.RejectBudgets, "settings": o.Settings,
-		"tables_in_force": o.TablesInForce, "traffic_totals": o.TrafficTotals,
-		"verdict_totals": o.VerdictTotals, "workspaces": o.Workspaces,
-		"sources4": o.Sources4, "sources6": o.Sources6, "destinations4": o.Destinations4,
-		"destinations6": o.Destinations6, "services": o.Services, "rows": o.Rows,
-		"entries": o.Entries, "matches": o.Matches, "labels": o.Labels, "rule_totals": o.RuleTotals,
+	all := map[string]*ebpf.Map{}
+	maps := reflect.ValueOf(d.objects.ConnectionsMaps)
+	for i := range maps.NumField() {
+		all[maps.Type().Field(i).Tag.Get("ebpf")] = maps.Field(i).Interface().(*ebpf.Map)
 	}
+	return all
 }
