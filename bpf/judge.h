@@ -6,7 +6,7 @@
 
 #include "counters.h"
 #include "flow.h"
-#include "policy.h"
+#include "walk.h"
 
 // What is too large for the stack. The programs run with softirqs off, and none
 // is entered while another uses it.

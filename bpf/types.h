@@ -7,7 +7,7 @@
 #include "counters.h"
 #include "flow.h"
 #include "maps.h"
-#include "policy.h"
+#include "tables.h"
 
 // Named here so that the compiler describes them to the Go bindings.
 const struct event *type_event __attribute__((unused));

@@ -14,7 +14,7 @@ import (
 	"github.com/weirnet/weir/internal/policy"
 )
 
-// lookup is bpf/policy.h in Go, without shadow and undecided rules. It returns
+// lookup is bpf/walk.h in Go, without shadow and undecided rules. It returns
 // the entry that decides, or -1.
 func lookup(t *Tables, f *policy.Facts) int {
 	if t.Chunks == 0 {

@@ -1,4 +1,4 @@
-// Package classifier compiles a policy into lookup tables, which bpf/policy.h
+// Package classifier compiles a policy into lookup tables, which bpf/walk.h
 // walks. It is pure: datapath loads what it makes.
 //
 // Every criterion maps its fact to a row, a bitmap of the entries that the fact
@@ -13,7 +13,7 @@ import (
 	"github.com/weirnet/weir/internal/policy"
 )
 
-// RowWords is the number of 64-bit words in a chunk of a row (bpf/policy.h).
+// RowWords is the number of 64-bit words in a chunk of a row (bpf/tables.h).
 const RowWords = 64
 
 // MaxRowBytes bounds the memory of the rows of one policy.

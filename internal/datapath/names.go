@@ -1,0 +1,24 @@
+package datapath
+
+import (
+	"net"
+	"strings"
+	"sync"
+)
+
+// nameCache remembers interface names by index, for events of interfaces that
+// may be gone.
+type nameCache struct{ names sync.Map }
+
+func (c *nameCache) set(index uint32, name string) { c.names.Store(index, strings.Clone(name)) }
+
+func (c *nameCache) get(index uint32) string {
+	if name, ok := c.names.Load(index); ok {
+		return name.(string)
+	}
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		c.set(index, i.Name)
+		return i.Name
+	}
+	return ""
+}
