@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -19,6 +21,7 @@ import (
 type socket struct {
 	tuple   packet.Tuple
 	inbound bool
+	inode   uint32
 }
 
 // InboundConnections lists the established TCP connections that others opened
@@ -88,7 +91,7 @@ func appendSocket(list []socket, s *netlink.Socket, protocol uint8, own map[neti
 	if remote.IsLoopback() || own[remote] {
 		return list
 	}
-	return append(list, socket{tuple: packet.Tuple{
+	return append(list, socket{inode: s.INode, tuple: packet.Tuple{
 		Source: local, SourcePort: s.ID.SourcePort,
 		Destination: remote, DestinationPort: s.ID.DestinationPort,
 		Protocol: protocol,
@@ -126,6 +129,10 @@ func (d *Datapath) adopt() error {
 	if err != nil {
 		return err
 	}
+	own, err := ownSockets()
+	if err != nil {
+		return err
+	}
 	for i := range sockets {
 		s := &sockets[i]
 		k, sourceIsHigh := flowKey(s.tuple)
@@ -141,12 +148,37 @@ func (d *Datapath) adopt() error {
 		if sourceIsHigh {
 			f.Flags |= uint16(bpf.ConnectionsFlowFlagsFLOW_SOURCE_IS_HIGH)
 		}
+		if own[s.inode] {
+			f.Flags |= uint16(bpf.ConnectionsFlowFlagsFLOW_OWN)
+		}
 		err := d.objects.Flows.Update(k, f, ebpf.UpdateNoExist)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 			return fmt.Errorf("take over %v: %w", s.tuple, err)
 		}
 	}
 	return nil
+}
+
+// ownSockets are the inodes of the process's own sockets: exporters may have
+// connected already.
+func ownSockets() (map[uint32]bool, error) {
+	const folder = "/proc/self/fd"
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, fmt.Errorf("list the process's own sockets: %w", err)
+	}
+	own := map[uint32]bool{}
+	for _, f := range files {
+		target, err := os.Readlink(filepath.Join(folder, f.Name()))
+		if err != nil {
+			continue // closed meanwhile
+		}
+		var inode uint32
+		if _, err := fmt.Sscanf(target, "socket:[%d]", &inode); err == nil {
+			own[inode] = true
+		}
+	}
+	return own, nil
 }
 
 // flowKey is make_key of bpf/connections.c, and says whether the source is the
