@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:package pairs; a package is installed when its command is missing.
-test_tools=(ip:iproute2)
+test_tools=(ip:iproute2 nft:nftables)
 # What regenerates and checks the kernel programs; `make build`, `make run` and
 # `make test` do without, since the objects are committed.
 bpf_tools=(clang-14:clang-14 llvm-strip-14:llvm-14 clang-format-14:clang-format-14)
