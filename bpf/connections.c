@@ -83,12 +83,14 @@ static __always_inline int without_entry(const struct flow_key *k) {
 }
 
 static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress) {
+  __u32 interface = interface_of(skb->ifindex);
   if (reject_mark && skb->mark == reject_mark) {
-    // Our own answer on its way to the sender.
-    skb->mark = 0;
+    // Our own answer on its way to the sender, which over loopback leads through
+    // both hooks.
+    if (!egress || !(interface & INTERFACE_LOOPBACK))
+      skb->mark = 0;
     return PASS;
   }
-  __u32 interface = interface_of(skb->ifindex);
   if (!egress && (interface & INTERFACE_BRIDGE) && skb->pkt_type == PACKET_OTHERHOST) {
     // A bridge shows itself what it floods to all its ports; the stack drops it.
     count(COUNT_OTHER_HOST);
@@ -141,7 +143,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   if (f->tables != current_tables() || (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
-  if (!is_follower(skb, f, end, egress)) {
+  if (!is_follower(skb, f, end, egress, judged, now)) {
     __sync_fetch_and_add(&f->packets[end], p.packets);
     __sync_fetch_and_add(&f->bytes[end], p.bytes);
     f->last = now;

@@ -142,6 +142,7 @@ type ConnectionsFlow struct {
 	Last           uint64
 	Told           uint64
 	JudgeAt        uint64
+	HookAt         [2]uint64
 	Packets        [2]uint64
 	Bytes          [2]uint64
 	Next           [2]uint32

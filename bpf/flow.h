@@ -86,6 +86,7 @@ struct flow {
   __u64 last;
   __u64 told;       // when an update was last sent
   __u64 judge_at;   // judge again at a packet after this time; 0: never
+  __u64 hook_at[2]; // when each end's last packet was counted at its hook
   __u64 packets[2]; // sent by SOURCE, DESTINATION
   __u64 bytes[2];   // IP bytes
   __u32 next[2];    // TCP: the sequence number after the highest sent

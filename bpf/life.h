@@ -96,18 +96,19 @@ static __always_inline int reopens(struct flow *f, const struct packet *p, __u32
   return p->ack == f->candidate + 1;
 }
 
+// How long an end's hook must be silent before another one counts. A packet
+// passes from one to the next in microseconds.
+#define REROUTED_NS (50 * 1000000ULL)
+
 // Packets of each end are counted where its first was: a bridge port and its
 // bridge, or both sides of loopback, see them twice.
 static __always_inline __u32 is_follower(struct __sk_buff *skb, struct flow *f, __u32 end,
-                                         __u32 egress) {
+                                         __u32 egress, __u32 judged, __u64 now) {
   __u32 hook = skb->ifindex << 1 | egress;
-  if (!f->hook[end])
-    f->hook[end] = hook;
-  if (f->hook[end] == hook)
-    return 0;
-  if (!egress || skb->ingress_ifindex)
+  if (f->hook[end] && f->hook[end] != hook && (judged || now - f->hook_at[end] <= REROUTED_NS))
     return 1;
-  f->hook[end] = hook; // sent by this host on another route now
+  f->hook[end] = hook;
+  f->hook_at[end] = now;
   return 0;
 }
 

@@ -103,6 +103,10 @@ __noinline int reject(struct __sk_buff *skb, __u32 l2, const struct packet *p, _
     swap_macs(skb);
   count(COUNT_REJECTED);
   skb->mark = reject_mark;
+  // Loopback turns the packet around itself; redirected, it would lose its route
+  // and be taken for a martian.
+  if (egress && (interface_of(skb->ifindex) & INTERFACE_LOOPBACK))
+    return PASS;
   return bpf_redirect(skb->ifindex, egress ? BPF_F_INGRESS : 0);
 }
 
@@ -125,14 +129,15 @@ __noinline int reset_both(struct __sk_buff *skb, __u32 l2, const struct packet *
   skb->mark = reject_mark;
   if (l2)
     swap_macs(skb);
-  if (bpf_clone_redirect(skb, skb->ifindex, egress ? BPF_F_INGRESS : 0))
+  __u32 loops = egress && (interface_of(skb->ifindex) & INTERFACE_LOOPBACK);
+  if (bpf_clone_redirect(skb, skb->ifindex, egress && !loops ? BPF_F_INGRESS : 0))
     count(COUNT_REJECT_FAILED);
   else
     count(COUNT_REJECTED);
   rst_to_receiver(&r, p, seq);
   if (l2)
     swap_macs(skb);
-  skb->mark = mark;
+  skb->mark = loops ? reject_mark : mark;
   if (write_rst(skb, l3, p->is_ipv6, &r))
     return TC_ACT_SHOT;
   return PASS;
