@@ -7,7 +7,7 @@ import (
 // rerouted is for how long, in nanoseconds, the packets of an end must have been
 // missing where they are counted until they are counted where they are seen now.
 // The sightings of one packet are a few microseconds apart.
-const rerouted = 1e9
+const rerouted = 50e6
 
 // entry is what is remembered of a connection.
 type entry struct {
@@ -17,6 +17,7 @@ type entry struct {
 	id      uint64
 	first   int64
 	last    int64
+	lastOwn int64 // without the SYNs of a candidate
 	told    int64 // when an update was last sent
 	judgeAt int64 // judge again at a packet after this time; 0: never
 	counted [2]Counts
@@ -77,10 +78,7 @@ func (e *entry) setTuple(p *packet.Packet, fromSource bool) {
 // loopback, see them twice.
 func (e *entry) counts(h *Hook, end int, now int64) bool {
 	n := h.number()
-	switch {
-	case e.hook[end] == 0, e.hook[end] == n:
-	case h.SentByHost: // on another route now
-	case h.Judged || now-e.hookAt[end] <= rerouted:
+	if e.hook[end] != 0 && e.hook[end] != n && (h.Judged || now-e.hookAt[end] <= rerouted) {
 		return false
 	}
 	e.hook[end], e.hookAt[end] = n, now

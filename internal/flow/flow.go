@@ -32,6 +32,9 @@ type Hook struct {
 	// ForHost: it comes in, to an address of this host, or by broadcast or
 	// multicast. Neither of the two: it is forwarded.
 	ForHost bool
+	// Flooded: a bridge shows itself what is for another host (PACKET_OTHERHOST);
+	// the stack drops it.
+	Flooded bool
 	// Loopback: the interface is a loopback.
 	Loopback bool
 	// OwnProcess: a socket of Weir's own process sent it.
@@ -107,6 +110,10 @@ type Timeouts struct {
 // it. now is in nanoseconds of any clock that does not go back. It appends what is
 // to be told to events.
 func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now int64, events []Event) (Result, []Event) {
+	if h.Flooded {
+		t.counters[OtherHost]++
+		return Result{}, events
+	}
 	if outcome == packet.NotIP && p.EtherType == packet.EtherTypeARP {
 		return Result{}, events
 	}
@@ -141,29 +148,30 @@ func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now
 	if !h.Judged && p.Protocol == packet.TCP {
 		switch e.tcp.opening(p, end, e.closed, e.drop) {
 		case candidate:
-			return t.processCandidate(e, p, h, end, now, events)
+			return t.processEntry(e, p, h, end, candidate, now, events)
 		case reopens:
 			return t.reopen(e, high, p, h, now, events)
 		}
 	}
-	return t.processEntry(e, p, h, end, now, events)
+	return t.processEntry(e, p, h, end, continues, now, events)
 }
 
 // processNew takes the first packet of a connection.
 func (t *Tracker) processNew(k key, high bool, p *packet.Packet, h *Hook, now int64, events []Event) (Result, []Event) {
 	var first entry
-	decision := t.judgeFirst(&first, k, high, p, h, now)
+	t.openEntry(&first, k, high, p, h, now)
+	decision := t.judge(&first, now)
 	if len(t.entries) >= t.config.MaxEntries {
 		t.counters[TableFull]++
 		return Result{Drop: first.drop}, events
 	}
 	e := t.insert(first)
 	t.countJudgement(e, decision)
-	return t.processEntry(e, p, h, e.sender(high), now, events)
+	return t.processEntry(e, p, h, e.sender(high), continues, now, events)
 }
 
-// judgeFirst fills in the entry of the connection that p begins.
-func (t *Tracker) judgeFirst(e *entry, k key, high bool, p *packet.Packet, h *Hook, now int64) decision {
+// openEntry fills in the entry of the connection that p begins.
+func (t *Tracker) openEntry(e *entry, k key, high bool, p *packet.Packet, h *Hook, now int64) {
 	fromSource := senderIsSource(p)
 	*e = entry{
 		key: k, id: t.config.NewID(), first: now, last: now, told: now, ifindex: h.Interface,
@@ -171,25 +179,33 @@ func (t *Tracker) judgeFirst(e *entry, k key, high bool, p *packet.Packet, h *Ho
 		neighbor: p.IPVersion == 6 && p.HopLimit == 255, loopback: h.Loopback, own: h.OwnProcess,
 	}
 	e.setTuple(p, fromSource)
-	return t.judge(e, now)
 }
 
-// processEntry takes a packet of a connection that has an entry.
-func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, now int64, events []Event) (Result, []Event) {
+// processEntry takes a packet of a connection that has an entry, where it may be a
+// candidate's SYN.
+func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, what opening, now int64, events []Event) (Result, []Event) {
 	if e.tables != t.version.tables || e.judgeAt != 0 && now >= e.judgeAt {
 		t.judgeAgain(e, now)
 	}
-	if e.counts(h, end, now) {
+	counted := e.counts(h, end, now)
+	if counted {
+		if what == candidate && !e.tcp.has(tcpCandidate) {
+			e.lastOwn = e.last
+		} else if what != candidate {
+			e.lastOwn = now
+		}
 		e.last = now
 		t.count(e, p, end)
-		if p.Protocol == packet.TCP && !isLater(p) {
-			if !e.drop {
-				if end := e.tcp.track(p, end); end != EndNone {
-					t.close(e, end)
-				}
-			} else {
-				e.tcp.noteBlocked(p, end)
-			}
+	}
+	switch {
+	case p.Protocol != packet.TCP || isLater(p):
+	case what == candidate:
+		e.tcp.noteCandidate(p, end, counted, now)
+	case e.drop:
+		e.tcp.noteBlocked(p, end)
+	case counted:
+		if why := e.tcp.track(p, end); why != EndNone {
+			t.close(e, why)
 		}
 	}
 	var result Result
@@ -209,68 +225,6 @@ func (t *Tracker) close(e *entry, why End) {
 	e.closed = true
 	e.end = why
 	t.active--
-}
-
-// blocked says what becomes of a packet of a connection that is dropped.
-func (t *Tracker) blocked(e *entry, p *packet.Packet) Result {
-	wasOpen := e.end == EndPolicy || e.end == EndDuration
-	tcp := p.Protocol == packet.TCP
-	// The packet itself is made the two resets, which an RST or a fragment cannot
-	// be: the next one is.
-	if wasOpen && !e.closed && tcp && e.tcp.has(tcpData) && !isLater(p) && p.TCPFlags&packet.RST == 0 &&
-		(e.reject || t.version.policy.Reject != policy.RejectNever) {
-		t.close(e, e.end)
-		return Result{Drop: true, Answer: ResetBoth}
-	}
-	if !e.reject {
-		return Result{Drop: true}
-	}
-	if tcp {
-		t.close(e, e.cutReason())
-	}
-	if !isAnswerable(p) {
-		return Result{Drop: true}
-	}
-	return Result{Drop: true, Answer: RejectSender}
-}
-
-// isAnswerable: ICMP errors are never answered, nor what has no single sender
-// (RFC 1122 3.2.2).
-func isAnswerable(p *packet.Packet) bool {
-	if isLater(p) || p.IsError {
-		return false
-	}
-	if p.Protocol == packet.TCP {
-		return p.TCPFlags&packet.RST == 0
-	}
-	// The answer quotes a fixed size.
-	if p.HasOptions || p.PayloadLength+p.Payload-p.Transport < 8 {
-		return false
-	}
-	if d := p.Destination; d.Is4() {
-		return d.As4()[0] < 224
-	}
-	return !p.Destination.IsMulticast()
-}
-
-// undecodable judges what no connection is known of.
-func (t *Tracker) undecodable(outcome packet.Outcome) Result {
-	v := t.version
-	passed, dropped, block := MalformedPassed, MalformedDropped, v.blockMalformed
-	switch outcome {
-	case packet.NotIP:
-		passed, dropped, block = NonIPPassed, NonIPDropped, v.blockNonIP
-	case packet.LaterFragment:
-		passed, dropped = FragmentPassed, FragmentDropped
-	case packet.UnknownLink:
-		passed, block = UnknownLinkPassed, false
-	}
-	if v.prevent && block {
-		t.counters[dropped]++
-		return Result{Drop: true}
-	}
-	t.counters[passed]++
-	return Result{}
 }
 
 func isLater(p *packet.Packet) bool { return p.IsFragment && p.FragmentOffset > 0 }

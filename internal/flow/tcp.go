@@ -42,14 +42,16 @@ const (
 	tcpCandidateByDestination tcpFlags = 1 << 15
 )
 
-func (s *tcpState) has(f tcpFlags) bool           { return s.flags&f != 0 }
-func (s *tcpState) of(f tcpFlags, end int) bool   { return s.flags&(f<<end) != 0 }
-func (s *tcpState) set(f tcpFlags, end int)       { s.flags |= f << end }
-func (s *tcpState) clear(f tcpFlags, end int)     { s.flags &^= f << end }
-func after(a, b uint32) bool                      { return int32(a-b) > 0 }
-func within(n, low, high uint32) bool             { return n-low <= high-low }
-func flagged(p *packet.Packet, flags uint8) bool  { return p.TCPFlags&flags != 0 }
-func (s *tcpState) bothFINsAcked() bool           { return s.of(tcpFINAcked, source) && s.of(tcpFINAcked, destination) }
+func (s *tcpState) has(f tcpFlags) bool          { return s.flags&f != 0 }
+func (s *tcpState) of(f tcpFlags, end int) bool  { return s.flags&(f<<end) != 0 }
+func (s *tcpState) set(f tcpFlags, end int)      { s.flags |= f << end }
+func (s *tcpState) clear(f tcpFlags, end int)    { s.flags &^= f << end }
+func after(a, b uint32) bool                     { return int32(a-b) > 0 }
+func within(n, low, high uint32) bool            { return n-low <= high-low }
+func flagged(p *packet.Packet, flags uint8) bool { return p.TCPFlags&flags != 0 }
+func (s *tcpState) bothFINsAcked() bool {
+	return s.of(tcpFINAcked, source) && s.of(tcpFINAcked, destination)
+}
 
 // farthest is how far beyond a gap a segment may be: the largest window there is
 // (RFC 7323 2.3).
@@ -69,6 +71,9 @@ func segmentEnd(p *packet.Packet) uint32 {
 // track takes p, sent by end and no later fragment, into account. It returns the
 // end reason where p closes the connection.
 func (s *tcpState) track(p *packet.Packet, end int) End {
+	if p.HasOddFlags { // no stack acts on it
+		return EndNone
+	}
 	if flagged(p, packet.RST) {
 		if s.resets(p, end) {
 			return EndRST
@@ -214,7 +219,7 @@ func (s *tcpState) resets(p *packet.Packet, end int) bool {
 // noteBlocked remembers the SYN of a connection whose packets are dropped, so that
 // its retransmissions are known.
 func (s *tcpState) noteBlocked(p *packet.Packet, end int) {
-	if s.of(tcpSeen, end) || p.TCPFlags&(packet.SYN|packet.ACK|packet.RST) != packet.SYN {
+	if s.of(tcpSeen, end) || p.HasOddFlags || p.TCPFlags&(packet.SYN|packet.ACK) != packet.SYN {
 		return
 	}
 	s.begin(p, end)

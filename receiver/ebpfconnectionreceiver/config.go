@@ -17,6 +17,12 @@ type Config struct {
 	// Policy is the id of the connection_policy extension; nil: detect without
 	// rules.
 	Policy *component.ID `mapstructure:"policy"`
+	// CaptureFile is a pcap or pcapng file, compressed with gzip or not, that is
+	// replayed instead of watching the kernel.
+	CaptureFile string `mapstructure:"capture_file"`
+	// CaptureStop ends the Collector when the capture is replayed and all records
+	// are delivered.
+	CaptureStop bool `mapstructure:"capture_stop"`
 	// Interfaces are those that are watched.
 	Interfaces InterfacesConfig `mapstructure:"interfaces"`
 	// OnShutdown says what becomes of the programs in the kernel: auto (keep
@@ -125,6 +131,9 @@ func (c *Config) Validate() error {
 	case tracesBlocked, tracesAll:
 	default:
 		wrong("traces::connections: %q is not accepted: want blocked or all", c.Traces.Connections)
+	}
+	if c.CaptureStop && c.CaptureFile == "" {
+		wrong("capture_stop: there is no capture to end with: want capture_file, too")
 	}
 	if c.FlowTable.MaxEntries < 1 {
 		wrong("flow_table::max_entries: want at least 1")

@@ -66,8 +66,8 @@ func TestStuckConsumerNeverBlocksTheEngine(t *testing.T) {
 	engine.sink(connections(telemetry.ConnectionEnd, 1))
 	<-stuck.entered
 	for range 20 { // returns, although nothing is taken any more
-		engine.sink(connections(telemetry.ConnectionEnd, 1))
 		want := traces.SpanCount() + 1
+		engine.sink(connections(telemetry.ConnectionEnd, 1))
 		eventually(t, func() bool { return traces.SpanCount() >= want }, "the other signal goes on")
 	}
 	assert.Equal(t, laneCounts{waiting: 10, queueFull: 10}, l.counts())

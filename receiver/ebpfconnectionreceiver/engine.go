@@ -2,6 +2,7 @@ package ebpfconnectionreceiver
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,7 +47,7 @@ type openEngine func(config *Config, changed func(telemetry.PolicyChange), logge
 func openKernelEngine(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
 	e, err := engine.New(engineConfig(config, changed), logger)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open the datapath: %w", err)
 	}
 	return kernelEngine{e}, nil
 }

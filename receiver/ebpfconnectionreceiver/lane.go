@@ -3,6 +3,9 @@ package ebpfconnectionreceiver
 import (
 	"context"
 	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/consumer/consumererror"
 
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -19,6 +22,9 @@ type lane struct {
 	wanted func(*telemetry.Connection) bool
 	// send hands a batch to the next consumer; it must not keep it.
 	send func(ctx context.Context, batch []entry) error
+	// patient: what comes from a capture can wait. Putting into the queue does,
+	// and a batch that is refused for now is handed over again.
+	patient bool
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -55,9 +61,39 @@ func (l *lane) run(ctx context.Context) {
 			return
 		}
 		err := l.send(ctx, batch[:n])
+		for delay := firstRetry; l.patient && err != nil && !consumererror.IsPermanent(err) && pause(ctx, delay); {
+			delay = min(2*delay, lastRetry)
+			err = l.send(ctx, batch[:n])
+		}
 		l.settle(uint64(n), err)
 		clear(batch[:n])
 	}
+}
+
+// The pauses before a refused batch of a capture is handed over again.
+const (
+	firstRetry = 10 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// pause waits; false where ctx ends first.
+func pause(ctx context.Context, delay time.Duration) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// isEmpty says whether nothing waits and nothing is on its way.
+func (l *lane) isEmpty() bool {
+	taken := l.queue.accepted()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.delivered+l.refused+l.unsent >= taken
 }
 
 // depart notes that n records are on their way; false if it is too late.

@@ -13,25 +13,30 @@ type entry struct {
 	change     *telemetry.PolicyChange
 }
 
-// queue holds what waits for the next consumer, oldest first. Putting into it
-// never blocks: what does not fit is dropped and counted, since the engine's
-// reader must keep up with the kernel.
+// queue holds what waits for the next consumer, oldest first. put never blocks:
+// what does not fit is dropped and counted, since the engine's reader must keep up
+// with the kernel. putAll waits, for a capture.
 type queue struct {
 	limit int
 	// ready has a token where a sleeping taker has something to do.
 	ready chan struct{}
+	// room wakes putAll where something was taken.
+	room *sync.Cond
 
 	mu     sync.Mutex
 	ring   []entry // grows up to limit
 	head   int     // index of the oldest
 	length int
 	closed bool
-	// dropped counts what did not fit, late what came after close.
-	dropped, late uint64
+	// dropped counts what did not fit, late what came after close, pushed what did
+	// fit.
+	dropped, late, pushed uint64
 }
 
 func newQueue(limit int) *queue {
-	return &queue{limit: limit, ready: make(chan struct{}, 1)}
+	q := &queue{limit: limit, ready: make(chan struct{}, 1)}
+	q.room = sync.NewCond(&q.mu)
+	return q
 }
 
 // put appends those of the records that are wanted. It copies them.
@@ -42,6 +47,24 @@ func (q *queue) put(records []telemetry.Connection, wanted func(*telemetry.Conne
 		if wanted(&records[i]) {
 			q.push(entry{connection: records[i]})
 		}
+	}
+	q.wake()
+}
+
+// putAll appends those of the records that are wanted, and waits for room, until
+// the queue is closed. It copies them.
+func (q *queue) putAll(records []telemetry.Connection, wanted func(*telemetry.Connection) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range records {
+		if !wanted(&records[i]) {
+			continue
+		}
+		for q.length == q.limit && !q.closed {
+			q.wake()
+			q.room.Wait()
+		}
+		q.push(entry{connection: records[i]})
 	}
 	q.wake()
 }
@@ -68,6 +91,7 @@ func (q *queue) push(e entry) {
 	}
 	q.ring[(q.head+q.length)%len(q.ring)] = e
 	q.length++
+	q.pushed++
 }
 
 func (q *queue) grow() {
@@ -100,6 +124,7 @@ func (q *queue) take(batch []entry) int {
 		}
 		q.length -= n
 		q.wake()
+		q.room.Broadcast()
 		closed := q.closed
 		q.mu.Unlock()
 		if n > 0 || closed {
@@ -115,6 +140,7 @@ func (q *queue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.wake()
+	q.room.Broadcast()
 }
 
 // clear closes the queue and throws away what waits; it gives the number.
@@ -124,6 +150,7 @@ func (q *queue) clear() int {
 	n := q.length
 	q.ring, q.head, q.length, q.closed = nil, 0, 0, true
 	q.wake()
+	q.room.Broadcast()
 	return n
 }
 
@@ -133,4 +160,11 @@ func (q *queue) counts() (length int, dropped, late uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.length, q.dropped, q.late
+}
+
+// accepted is the number of records that ever fitted in.
+func (q *queue) accepted() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.pushed
 }

@@ -41,16 +41,23 @@ type connectionReceiver struct {
 	logLane   *lane
 	traceLane *lane
 	durations *telemetry.Durations
-	collector *collector
-	self      *metadata.TelemetryBuilder
-	stats     *recentStats
+	// captureEnd is nil without a capture.
+	captureEnd *captureEnd
+	collector  *collector
+	self       *metadata.TelemetryBuilder
+	stats      *recentStats
 	// lastPolicyError is when a policy was last refused, in nanoseconds since
 	// 1970; 0 if none was.
 	lastPolicyError atomic.Int64
 }
 
 func newReceiver(config *Config, settings receiver.Settings) *connectionReceiver {
-	return &connectionReceiver{config: config, settings: settings, open: openKernelEngine, drain: drainTime}
+	r := &connectionReceiver{config: config, settings: settings, open: openKernelEngine, drain: drainTime}
+	if config.CaptureFile != "" {
+		r.open = r.openReplay
+		r.captureEnd = newCaptureEnd()
+	}
+	return r
 }
 
 // Start puts the policy in force and begins to watch.
@@ -64,8 +71,12 @@ func (r *connectionReceiver) Start(_ context.Context, host component.Host) error
 
 func (r *connectionReceiver) start(host component.Host) error {
 	var err error
+	transport := "ebpf"
+	if r.captureEnd != nil {
+		transport, r.captureEnd.host = "file", host
+	}
 	r.report, err = receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
-		ReceiverID: r.settings.ID, Transport: "ebpf", ReceiverCreateSettings: r.settings,
+		ReceiverID: r.settings.ID, Transport: transport, ReceiverCreateSettings: r.settings,
 	})
 	if err != nil {
 		return err
@@ -75,7 +86,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 
 	r.engine, err = r.open(r.config, r.policyChanged, r.settings.Logger)
 	if err != nil {
-		return fmt.Errorf("open the datapath: %w", err)
+		return err
 	}
 	if err := r.observeSelf(); err != nil {
 		return err
@@ -98,10 +109,12 @@ func (r *connectionReceiver) start(host component.Host) error {
 func (r *connectionReceiver) openLanes() {
 	if r.logs != nil && passes(r.config.ResourceAttributes, r.origin.Resource, forEvents) {
 		r.logLane = newLane("logs", r.config.QueueSize, wantedEvents(&r.config.Events), r.sendLogs)
+		r.logLane.patient = r.captureEnd != nil
 		r.logLane.start()
 	}
 	if r.traces != nil {
 		r.traceLane = newLane("traces", r.config.QueueSize, wantedSpans(&r.config.Traces), r.sendTraces)
+		r.traceLane.patient = r.captureEnd != nil
 		r.traceLane.start()
 	}
 	if r.metrics != nil && r.config.Metrics.WeirConnectionDuration.Enabled {
@@ -121,16 +134,17 @@ func (r *connectionReceiver) lanes() []*lane {
 }
 
 // sink takes what the engine tells. It runs in the engine's reader: it copies
-// and returns.
+// and returns. A capture can wait for slow pipelines, the kernel cannot.
 func (r *connectionReceiver) sink(records []telemetry.Connection) {
 	if r.durations != nil {
 		r.durations.Observe(records)
 	}
-	if r.logLane != nil {
-		r.logLane.queue.put(records, r.logLane.wanted)
-	}
-	if r.traceLane != nil {
-		r.traceLane.queue.put(records, r.traceLane.wanted)
+	for _, l := range r.lanes() {
+		if l.patient {
+			l.queue.putAll(records, l.wanted)
+		} else {
+			l.queue.put(records, l.wanted)
+		}
 	}
 }
 
@@ -170,6 +184,9 @@ func (r *connectionReceiver) Shutdown(ctx context.Context) error {
 	// Both at once, then wait for each.
 	for _, l := range r.lanes() {
 		l.queue.close()
+	}
+	if r.captureEnd != nil {
+		r.captureEnd.stop()
 	}
 	for _, l := range r.lanes() {
 		if lost := l.stop(ctx); lost > 0 {

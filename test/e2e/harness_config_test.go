@@ -19,6 +19,7 @@ type config struct {
 	checked    bool   // owner and mode of policy files are checked
 	service    string // likewise of service
 	extensions string // further extensions, by name
+	exporter   string // one more, in all pipelines, as "name: {…}"
 	telemetry  string
 }
 
@@ -64,13 +65,22 @@ func (c *config) yaml(dir string) string {
 	for _, signal := range signals {
 		fmt.Fprintf(&b, "  file/%s: {path: %q, append: true, flush_interval: 50ms}\n", signal, signalFile(dir, signal))
 	}
+	more := ""
+	if c.exporter != "" {
+		fmt.Fprintf(&b, "  %s\n", c.exporter)
+		name, _, _ := strings.Cut(c.exporter, ":")
+		more = ", " + name
+	}
 	fmt.Fprintf(&b, "service:\n  extensions: [%s]\n  pipelines:\n", strings.Join(active, ", "))
 	for _, signal := range signals {
-		fmt.Fprintf(&b, "    %s: {receivers: [ebpf_connection], exporters: [file/%s]}\n", signal, signal)
+		fmt.Fprintf(&b, "    %s: {receivers: [ebpf_connection], exporters: [file/%s%s]}\n", signal, signal, more)
 	}
-	fmt.Fprintf(&b, "  telemetry: %s\n", set(c.telemetry, "{metrics: {level: none}}"))
+	fmt.Fprintf(&b, "  telemetry: %s\n", set(c.telemetry, "{"+allLogs+", metrics: {level: none}}"))
 	return b.String()
 }
+
+// allLogs keeps the Collector from leaving out log lines that repeat.
+const allLogs = "logs: {sampling: {enabled: false}}"
 
 var signals = []string{"logs", "metrics", "traces"}
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -147,6 +148,18 @@ func pins(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// newPins are those that were not there before. Some of those may have gone:
+// each Weir removes what network namespaces that are gone have left.
+func newPins(t *testing.T, before []string) (added []string) {
+	t.Helper()
+	for _, path := range pins(t) {
+		if !slices.Contains(before, path) {
+			added = append(added, path)
+		}
+	}
+	return added
 }
 
 // fds is how many files a process has open.

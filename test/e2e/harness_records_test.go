@@ -145,10 +145,10 @@ func (w *weir) story(t *testing.T, c tuple) story {
 func (w *weir) ended(t *testing.T, c tuple) story {
 	t.Helper()
 	var s story
-	await(t, "the end of "+c.String(), func() bool {
+	awaitOr(t, func() bool {
 		s = w.story(t, c)
 		return len(s) > 0 && s[len(s)-1].event == "weir.connection.end"
-	})
+	}, func() { t.Fatalf("waited %v in vain for the end of %v; it is told so far:\n%v", patience, c, s) })
 	return s
 }
 
@@ -181,10 +181,13 @@ func (w *weir) audit(t *testing.T) {
 		if id == "" {
 			continue
 		}
+		if w.config.policy == "" {
+			w.auditUnjudged(t, r)
+		}
 		if ended[id] {
 			t.Errorf("told after the end: %s %s", r.event, r.body)
 		}
-		if (r.event == "weir.connection.start") == began[id] && !w.killed {
+		if (r.event == "weir.connection.start") == began[id] && !w.partial {
 			t.Errorf("not one start, before all else: %s %s", r.event, r.body)
 		}
 		began[id] = true
@@ -192,5 +195,18 @@ func (w *weir) audit(t *testing.T) {
 		if late := r.observed.Sub(r.time); late < 0 {
 			t.Errorf("observed %v before it happened: %s", -late, r.body)
 		}
+	}
+}
+
+// auditUnjudged: without rules nothing is claimed.
+func (w *weir) auditUnjudged(t *testing.T, r record) {
+	t.Helper()
+	for _, key := range []string{"weir.action", "weir.reason", "security_rule.name", "security_rule.version", "weir.shadow.action"} {
+		if value, ok := r.attributes[key]; ok {
+			t.Errorf("%s is %v, without any rules: %s", key, value, r.body)
+		}
+	}
+	if r.severity != "INFO" || r.str("weir.verdict") != "detected" || r.str("weir.mode") != "detect" {
+		t.Errorf("%s, %v: %s", r.severity, r.attributes, r.body)
 	}
 }

@@ -51,7 +51,7 @@ func (h *host) dialTCP(to netip.AddrPort, within time.Duration) dial {
 	var d dial
 	socket := -1
 	dialer := net.Dialer{Timeout: within, Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(func(fd uintptr) { socket, _ = unix.Dup(int(fd)) })
+		return raw.Control(func(fd uintptr) { socket, _ = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	}}
 	began := time.Now()
 	h.run(func() {

@@ -55,5 +55,6 @@ func (h *host) output(t *testing.T, name string, arguments ...string) (string, e
 	}
 	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	defer timer.Stop()
-	return out.String(), cmd.Wait()
+	err = cmd.Wait()
+	return out.String(), err
 }

@@ -26,9 +26,10 @@ type weir struct {
 	cmd     *exec.Cmd
 	exited  chan struct{}
 	err     error // valid once exited is closed
+	ready   time.Time
 	logs    logReader
 	mayFail bool // it may end by itself
-	killed  bool // what was on its way out then is lost
+	partial bool // not all starts are in its records: lost, or told by the one before
 }
 
 // start runs the Collector on a host until the end of the test, and waits until
@@ -101,6 +102,7 @@ func (w *weir) awaitReady(t *testing.T, times int) {
 		}
 		return strings.Count(w.log(), readyLine) >= times
 	})
+	w.ready = time.Now()
 }
 
 func (w *weir) hasExited() bool {
@@ -129,13 +131,16 @@ func (w *weir) stop(t *testing.T) {
 // kill ends it without notice.
 func (w *weir) kill(t *testing.T) {
 	t.Helper()
-	w.killed = true
+	w.partial = true
 	w.signal(t, unix.SIGKILL)
 	w.awaitExit(t)
 }
 
 func (w *weir) signal(t *testing.T, s unix.Signal) {
 	t.Helper()
+	// The Collector begins to listen to signals a moment after it says that it
+	// is ready; until then they end it. That moment cannot be seen from outside.
+	time.Sleep(time.Until(w.ready.Add(300 * time.Millisecond)))
 	if err := w.cmd.Process.Signal(s); err != nil {
 		t.Fatalf("signal the Collector: %v", err)
 	}
@@ -202,6 +207,8 @@ func awaitOr(t *testing.T, condition func() bool, failed func()) {
 		}
 	}
 }
+
+func deadline(after time.Duration) time.Time { return time.Now().Add(after) }
 
 func tail(text string, lines int) string {
 	all := strings.Split(text, "\n")

@@ -1,0 +1,176 @@
+package flow
+
+import (
+	"slices"
+	"time"
+
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// NoRule is Event.Rule where no rule decided.
+const NoRule = ^uint32(0)
+
+// version is a policy in force, with what is asked of it at every judgement.
+type version struct {
+	tables  uint32
+	policy  *policy.Policy
+	walked  []policy.Rule
+	matches []uint64
+	// promoted has the shadow rules as ordinary ones; nil without any.
+	promoted *policy.Policy
+	// overs are the ages at which duration rules begin to match, ascending.
+	overs          []int64
+	empty          bool // it claims nothing
+	prevent        bool
+	blockMalformed bool
+	blockNonIP     bool
+	related        bool // ICMP errors belong to what they quote
+}
+
+// Swap puts a policy in force, from the next packet on; live connections are
+// judged again at theirs. It is taken as it stands: rules that expire are left out
+// by Policy.Without. It returns the policy's number, which events bear, and how
+// often each of the walked rules matched of the one before.
+func (t *Tracker) Swap(p *policy.Policy) (tables uint32, matches []uint64) {
+	v := &version{
+		tables: 1, policy: p, walked: p.Walked(), empty: p.Empty(), prevent: p.Mode == policy.Prevent,
+		blockMalformed: p.OnError.For(policy.Malformed) == policy.Block,
+		blockNonIP:     p.NonIP == policy.Block,
+		related:        p.Safeguards.ICMPErrors,
+	}
+	v.matches = make([]uint64, len(v.walked))
+	for i := range v.walked {
+		for _, tr := range v.walked[i].Transports {
+			if tr.Over > 0 {
+				v.overs = append(v.overs, int64(tr.Over))
+			}
+		}
+	}
+	slices.Sort(v.overs)
+	if slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Shadow }) {
+		all := *p
+		all.Rules = slices.Clone(p.Rules)
+		for i := range all.Rules {
+			all.Rules[i].Shadow = false
+		}
+		v.promoted = &all
+	}
+	if t.version != nil {
+		v.tables, matches = t.version.tables+1, t.version.matches
+	}
+	t.version = v
+	return v.tables, matches
+}
+
+// Matches is how often each of the walked rules of the policy in force decided, or
+// of a shadow rule would have.
+func (t *Tracker) Matches() []uint64 { return t.version.matches }
+
+// decision is what a judgement counts: the rules that matched.
+type decision struct{ rule, shadowRule uint32 }
+
+// judge writes into e what the policy says of it.
+func (t *Tracker) judge(e *entry, now int64) decision {
+	v := t.version
+	e.tables = v.tables
+	e.rule, e.shadowRule = NoRule, NoRule
+	e.action, e.reason, e.shadowAction, e.judgeAt = NoAction, ReasonNone, NoAction, 0
+	e.prevent, e.drop, e.reject = v.prevent, false, false
+	e.verdict = Detected
+	d := decision{NoRule, NoRule}
+	if v.empty {
+		if v.prevent {
+			e.verdict = Allowed
+		}
+		return d
+	}
+	age := now - e.first
+	for _, over := range v.overs {
+		if age <= over {
+			e.judgeAt = e.first + over
+			break
+		}
+	}
+	t.setFacts(e, age)
+	answer := v.policy.Walk(&t.facts)
+	e.action, e.reason = Action(answer.Action), Reason(answer.Reason)
+	if answer.Index >= 0 {
+		e.rule = uint32(answer.Index)
+		d.rule = e.rule
+	}
+	if v.promoted != nil {
+		d.shadowRule = t.walkShadows(e, &answer)
+	}
+	if !v.prevent {
+		return d
+	}
+	switch e.action {
+	case Block:
+		e.verdict, e.drop = Blocked, true
+		e.reject = v.wantsReject(answer.Rule, e.direction)
+	case Allow:
+		e.verdict = Allowed
+	default:
+		e.verdict = Pending
+	}
+	return d
+}
+
+// walkShadows sets what differs with the shadow rules, and returns the shadow rule
+// that decides then, also one that agrees: its count shows that it matches.
+func (t *Tracker) walkShadows(e *entry, answer *policy.Decision) uint32 {
+	second := t.version.promoted.Walk(&t.facts)
+	rule := NoRule
+	if second.Index >= 0 && t.version.walked[second.Index].Shadow {
+		rule = uint32(second.Index)
+	}
+	if answer.ShadowAction != 0 {
+		e.shadowRule, e.shadowAction = rule, Action(answer.ShadowAction)
+	}
+	return rule
+}
+
+func (t *Tracker) setFacts(e *entry, age int64) {
+	f := &t.facts
+	*f = policy.Facts{
+		Direction: 1 << (e.direction - 1), Protocol: e.tuple.Protocol,
+		Source: e.tuple.Source, Destination: e.tuple.Destination,
+		SourcePort: e.tuple.SourcePort, DestinationPort: e.tuple.DestinationPort,
+		ICMPType: e.tuple.ICMPType, ICMPCode: e.tuple.ICMPCode,
+		Age: time.Duration(age), Loopback: e.loopback, OwnSocket: e.own,
+	}
+	if e.neighbor {
+		f.HopLimit = 255
+	}
+}
+
+func (v *version) wantsReject(r *policy.Rule, d packet.Direction) bool {
+	if r != nil && r.Reject != nil {
+		return *r.Reject
+	}
+	return v.policy.Reject == policy.RejectAlways || v.policy.Reject == policy.RejectOutbound && d == packet.Outbound
+}
+
+// judgeAgain judges e after a change of policy, or at a duration rule's time.
+func (t *Tracker) judgeAgain(e *entry, now int64) {
+	verdict, action, reason := e.verdict, e.action, e.reason
+	due := e.judgeAt != 0 && now >= e.judgeAt
+	d := t.judge(e, now)
+	if e.closed {
+		return
+	}
+	if verdict != e.verdict || action != e.action || reason != e.reason {
+		e.verdictDue = true
+		t.countJudgement(e, d)
+	}
+	// Takes effect when the connection is cut, or ends by itself.
+	switch {
+	case e.verdict != Blocked:
+		e.end = EndNone
+	case verdict != Blocked && due:
+		e.end = EndDuration
+	case verdict != Blocked:
+		e.end = EndPolicy
+	}
+}

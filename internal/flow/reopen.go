@@ -1,0 +1,115 @@
+package flow
+
+import "github.com/weirnet/weir/internal/packet"
+
+// opening is what a packet is to a tuple that is taken.
+type opening uint8
+
+const (
+	continues opening = iota
+	// candidate: a SYN that is no retransmission. The connection it wants begins
+	// when it is answered.
+	candidate
+	// reopens: the old connection is over, and a new one begins.
+	reopens
+)
+
+// opening judges p, sent by end, on a connection that is closed or not, dropped or
+// not. A blind attacker's SYN must not end a connection, nor have one begin.
+func (s *tcpState) opening(p *packet.Packet, end int, closed, drop bool) opening {
+	if isLater(p) || p.HasOddFlags || !flagged(p, packet.SYN) {
+		return continues
+	}
+	repeated := s.of(tcpSYN, end) && p.Seq == s.end[end].initial
+	if !flagged(p, packet.ACK) {
+		switch {
+		case repeated && closed && !drop:
+			return candidate // some stacks try again with the same number after an RST
+		case repeated:
+			return continues
+		case closed:
+			return reopens
+		case end == destination && s.of(tcpSYN, source) && !s.has(tcpAnswered) && !s.of(tcpSeen, destination):
+			return continues // simultaneous open (RFC 9293 3.5)
+		}
+		return candidate
+	}
+	if !s.has(tcpCandidate) || s.candidateBy() == end || repeated {
+		return continues
+	}
+	if first := &s.end[source]; !closed && end == destination && s.of(tcpSYN, source) && !s.has(tcpAnswered) &&
+		p.Ack != first.initial && within(p.Ack, first.initial, first.next) {
+		return continues // the SYN that opened the entry is answered
+	}
+	if p.Ack != s.candidate && within(p.Ack, s.candidate, s.candidateAfter) {
+		return reopens
+	}
+	return continues
+}
+
+func (s *tcpState) candidateBy() int {
+	if s.has(tcpCandidateByDestination) {
+		return destination
+	}
+	return source
+}
+
+// noteCandidate remembers a SYN that wants the tuple; counted says whether its
+// packet was, on the connection that has it.
+func (s *tcpState) noteCandidate(p *packet.Packet, end int, counted bool, now int64) {
+	if !s.has(tcpCandidate) || s.candidate != p.Seq || s.candidateBy() != end {
+		s.flags |= tcpCandidate
+		s.flags &^= tcpCandidateByDestination
+		if end == destination {
+			s.flags |= tcpCandidateByDestination
+		}
+		s.candidate, s.candidateAfter = p.Seq, segmentEnd(p)
+		s.candidateFirst, s.candidateSent = now, Counts{}
+	}
+	if after(segmentEnd(p), s.candidateAfter) {
+		s.candidateAfter = segmentEnd(p)
+	}
+	if counted {
+		s.candidateSent.add(p)
+	}
+}
+
+// accepted is the state of the connection whose SYN was the candidate of s.
+func (s *tcpState) accepted() tcpState {
+	var n tcpState
+	n.set(tcpSeen, source)
+	n.set(tcpSYN, source)
+	n.end[source] = tcpEnd{initial: s.candidate, next: s.candidateAfter, high: s.candidateAfter}
+	return n
+}
+
+// reopen ends the connection of e and begins the one that p, a SYN or the answer
+// to the candidate, opens on its tuple. A candidate's packets go with it.
+func (t *Tracker) reopen(e *entry, high bool, p *packet.Packet, h *Hook, now int64, events []Event) (Result, []Event) {
+	var next entry
+	t.openEntry(&next, e.key, high, p, h, now)
+	if flagged(p, packet.ACK) {
+		by := e.tcp.candidateBy()
+		sent := e.tcp.candidateSent
+		next.tcp = e.tcp.accepted()
+		next.first = e.tcp.candidateFirst
+		next.counted[source] = sent
+		if e.hook[by] != 0 {
+			next.hook[source], next.hookAt[source] = e.hook[by], e.hookAt[by]
+			next.ifindex = e.hook[by] >> 1
+		}
+		if !e.endTold {
+			e.counted[by].Packets -= sent.Packets
+			e.counted[by].Bytes -= sent.Bytes
+			e.last = e.lastOwn
+		}
+	}
+	t.close(e, e.idleReason())
+	events = e.tellDue(events) // the old one's end comes first
+	decision := t.judge(&next, now)
+	next.at = e.at
+	*e = next
+	t.active++
+	t.countJudgement(e, decision)
+	return t.processEntry(e, p, h, e.sender(high), continues, now, events)
+}

@@ -1,0 +1,114 @@
+package ebpfconnectionreceiver
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/engine"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// replayEngine is the engine that replays a capture file, with its statistics in
+// the receiver's words.
+type replayEngine struct{ *engine.Replay }
+
+func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
+
+// openReplay makes the engine that replays config.CaptureFile.
+func (r *connectionReceiver) openReplay(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
+	timeouts := config.FlowTable.Timeouts
+	e, err := engine.NewReplay(engine.ReplayConfig{
+		Path:       config.CaptureFile,
+		MaxEntries: config.FlowTable.MaxEntries,
+		Timeouts: engine.Timeouts{
+			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,
+		},
+		UpdateInterval: config.UpdateInterval,
+		OnChange:       changed,
+		OnEnd:          r.captureEnded,
+	}, logger)
+	if err != nil {
+		return nil, err
+	}
+	return replayEngine{e}, nil
+}
+
+// captureEnd is what follows the end of a capture.
+type captureEnd struct {
+	host component.Host
+	// stopCollector asks the Collector, of which this process is one, to end.
+	stopCollector func() error
+	quit          chan struct{} // closed by Shutdown
+	once          sync.Once
+	waiting       sync.WaitGroup
+}
+
+func newCaptureEnd() *captureEnd {
+	return &captureEnd{stopCollector: interruptSelf, quit: make(chan struct{})}
+}
+
+func interruptSelf() error {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		return err
+	}
+	return self.Signal(syscall.SIGTERM) // which the Collector takes for the wish to end
+}
+
+// stop ends what waits; it may be called again.
+func (e *captureEnd) stop() {
+	e.once.Do(func() { close(e.quit) })
+	e.waiting.Wait()
+}
+
+// captureEnded is told by the replay when it has handed over its last record. The
+// Collector goes on, unless it was asked to end with the capture.
+func (r *connectionReceiver) captureEnded(err error) {
+	end := r.captureEnd
+	if err != nil && !r.config.CaptureStop {
+		componentstatus.ReportStatus(end.host, componentstatus.NewPermanentErrorEvent(err))
+	}
+	if !r.config.CaptureStop {
+		return
+	}
+	end.waiting.Go(func() {
+		if !r.waitDelivered(end.quit) {
+			return
+		}
+		if err != nil {
+			componentstatus.ReportStatus(end.host, componentstatus.NewFatalErrorEvent(err))
+			return
+		}
+		if err := end.stopCollector(); err != nil {
+			componentstatus.ReportStatus(end.host, componentstatus.NewFatalErrorEvent(fmt.Errorf("end with the capture: %w", err)))
+		}
+	})
+}
+
+// waitDelivered waits until nothing is on its way to a pipeline; false where quit
+// comes first.
+func (r *connectionReceiver) waitDelivered(quit <-chan struct{}) bool {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		delivered := true
+		for _, l := range r.lanes() {
+			delivered = delivered && l.isEmpty()
+		}
+		if delivered {
+			return true
+		}
+		select {
+		case <-ticker.C:
+		case <-quit:
+			return false
+		}
+	}
+}
