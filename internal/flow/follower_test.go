@@ -11,7 +11,6 @@ import (
 
 var (
 	inside       = flow.Hook{Interface: 3}                             // from the inner network
-	outside      = flow.Hook{Interface: 4}                             // from the uplink, to be forwarded
 	leavesUplink = flow.Hook{Interface: 4, Egress: true, Judged: true} // having come in inside
 	leavesInside = flow.Hook{Interface: 3, Egress: true, Judged: true}
 )

@@ -17,7 +17,6 @@ type config struct {
 	interfaces string // default: {include: [weir0]}
 	timeouts   string // default: all short
 	checked    bool   // owner and mode of policy files are checked
-	service    string // likewise of service
 	extensions string // further extensions, by name
 	exporter   string // one more, in all pipelines, as "name: {…}"
 	telemetry  string

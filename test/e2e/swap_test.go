@@ -41,7 +41,7 @@ rules:
 				return
 			default:
 			}
-			if ask(talker, 100, silence) != nil {
+			if ask(talker, 100, patience) != nil {
 				lost++
 			}
 		}
