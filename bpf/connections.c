@@ -20,6 +20,7 @@
 #include "packet.h"
 #include "related.h"
 #include "reject.h"
+#include "reopen.h"
 #include "sweep.h"
 #include "tcp_state.h"
 #include "tell.h"
@@ -37,21 +38,25 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
                                    struct flow *f, const struct packet *p, __u32 egress,
                                    __u64 now) {
   __u32 was_open = f->end == END_POLICY || f->end == END_DURATION;
-  if (was_open && !(f->flags & FLOW_CLOSED) && p->protocol == IPPROTO_TCP && (f->tcp & TCP_DATA) &&
-      resets_cut(f)) {
+  if (was_open && !(f->flags & FLOW_CLOSED) && (f->tcp & TCP_DATA) && resets_cut(f)) {
+    tell_due(k, f);
+    // The packet itself is made the two resets, which an RST or a fragment cannot
+    // be: the next one is.
+    if (p->is_later_fragment || (p->tcp_flags & TCP_FLAG_RST_))
+      return TC_ACT_SHOT;
     f->flags |= FLOW_CLOSED;
     tell_due(k, f);
     // The receiver was not given this packet: its first byte is what it expects.
     return reset_both(skb, l2, p, egress, p->seq);
   }
-  if (f->flags & FLOW_REJECT) {
-    if (p->protocol == IPPROTO_TCP)
-      close_flow(f, END_BLOCKED);
+  if (!(f->flags & FLOW_REJECT)) {
     tell_due(k, f);
-    return reject(skb, l2, p, egress, now);
+    return TC_ACT_SHOT;
   }
+  if (p->protocol == IPPROTO_TCP)
+    close_flow(f, cut_reason(f));
   tell_due(k, f);
-  return TC_ACT_SHOT;
+  return reject(skb, l2, p, egress, now);
 }
 
 static __always_inline int undecodable(int why) {
@@ -75,11 +80,61 @@ static __always_inline int undecodable(int why) {
   return drop ? TC_ACT_SHOT : PASS;
 }
 
-// No entry could be made: the packet is judged by itself.
-static __always_inline int without_entry(const struct flow_key *k) {
-  __u32 zero = 0;
-  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
-  return w && w->flow.tables && (w->flow.flags & FLOW_DROP) ? TC_ACT_SHOT : PASS;
+static __always_inline __u32 relates_icmp(void) {
+  __u32 slot = current_tables() & 1;
+  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
+  return set && set->related_icmp;
+}
+
+// Counts the packet on its connection, and takes it into the TCP state. Not static,
+// so that the verifier looks at it once.
+__noinline int note_packet(struct __sk_buff *skb, struct flow *f, const struct packet *p,
+                           __u32 arrival, __u64 now) {
+  if (!f || !p)
+    return 0;
+  __u32 candidate = arrival & ARRIVES_CANDIDATE;
+  __u32 end = arrival & ARRIVES_FROM_DESTINATION ? DESTINATION : SOURCE;
+  __u32 counted =
+      !is_follower(skb, f, end, arrival & ARRIVES_EGRESS, arrival & ARRIVES_JUDGED, now);
+  if (counted) {
+    if (!candidate)
+      f->last_own = now;
+    else if (!(f->tcp & TCP_CANDIDATE))
+      f->last_own = f->last;
+    f->last = now;
+    __sync_fetch_and_add(&f->packets[end], p->packets);
+    __sync_fetch_and_add(&f->bytes[end], p->bytes);
+    count_traffic(f, p->protocol, end, p->packets, p->bytes);
+    if (f->flags & FLOW_END_TOLD)
+      count(COUNT_LATE);
+  }
+  if (p->protocol != IPPROTO_TCP)
+    return 0;
+  if (candidate) {
+    note_candidate(f, p, end, counted, now);
+  } else if (f->flags & FLOW_DROP) {
+    note_blocked(f, p, end);
+  } else if (counted) {
+    int why = track_tcp(f, p, end);
+    if (why)
+      close_flow(f, why);
+  }
+  return 0;
+}
+
+// A SYN from outside, on a follower's tuple, that is to be dropped: it is told of,
+// and leaves the follower be. Whoever guesses a port would else cut what was
+// translated.
+static __always_inline int drop_beside(struct __sk_buff *skb, __u32 l2, const struct flow_key *k,
+                                       struct flow *f, const struct packet *p, __u32 egress,
+                                       __u64 now) {
+  count_judgement(k, f);
+  f->packets[SOURCE] = p->packets;
+  f->bytes[SOURCE] = p->bytes;
+  count_traffic(f, p->protocol, SOURCE, p->packets, p->bytes);
+  close_flow(f, END_BLOCKED);
+  tell_due(k, f);
+  return f->flags & FLOW_REJECT ? reject(skb, l2, p, egress, now) : TC_ACT_SHOT;
 }
 
 static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress) {
@@ -97,64 +152,73 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return PASS;
   }
   __u32 judged = was_judged(skb, egress);
-  struct packet p = {};
-  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, &p);
+  __u32 zero = 0;
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  if (!w)
+    return PASS;
+  struct packet *p = &w->packet;
+  __builtin_memset(p, 0, sizeof(*p));
+  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, p);
   if (decoded == ARP)
     return PASS;
   if (decoded)
     return judged ? PASS : undecodable(decoded);
 
   struct flow_key k;
-  __u32 sender_is_high = make_key(&p, &k);
+  __u32 sender_is_high = make_key(p, &k);
   __u64 now = bpf_ktime_get_ns();
+  // Before the error's own entry: one that quotes nothing known would else stand
+  // in the way of those that do.
+  if (p->icmp_error && relates_icmp() && is_related(skb, p)) {
+    if (!judged)
+      count(COUNT_RELATED_ICMP);
+    return PASS;
+  }
   struct flow *f = bpf_map_lookup_elem(&flows, &k);
-  __u32 end = SOURCE;
-  if (f)
-    end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
   if (!f && judged) {
     f = open_follower(&k, sender_is_high);
     if (!f)
       return PASS;
   }
-  if (f && (f->flags & FLOW_FOLLOWER) && (judged || !opens(&p)))
-    return follow(f, &p, end, now);
-  if (!f || (f->flags & FLOW_FOLLOWER) || (!judged && reopens(f, &p, end))) {
-    if (p.icmp_error) {
-      __u32 slot = current_tables() & 1;
-      struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
-      if (set && set->related_icmp && is_related(skb, &p)) {
-        count(COUNT_RELATED_ICMP);
-        return PASS;
-      }
-    }
-    if (f && !(f->flags & FLOW_FOLLOWER)) {
-      close_flow(f, END_TIMEOUT);
+  __u32 followed = f && (f->flags & FLOW_FOLLOWER);
+  if (followed && (judged || !opens(p)))
+    return follow(f, p, sender_is_high, now);
+
+  int opening = CONTINUES;
+  if (f && !followed && !judged && p->protocol == IPPROTO_TCP)
+    opening = opening_of(
+        f, p, sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION);
+  if (!f || followed || opening == REOPENS) {
+    __builtin_memset(&w->inheritance, 0, sizeof(w->inheritance));
+    if (opening == REOPENS) {
+      disinherit(f, p, &w->inheritance);
+      close_flow(f, idle_reason(f));
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
     }
-    f = open_flow(skb, &k, &p, sender_is_high, egress, now, f ? BPF_ANY : BPF_NOEXIST);
+    opening = CONTINUES;
+    __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (sender_is_high ? ARRIVES_FROM_HIGH : 0);
+    if (prepare_flow(skb, &k, p, arrival, now))
+      return PASS;
+    __u32 drop = w->flow.flags & FLOW_DROP;
+    if (followed && drop)
+      return drop_beside(skb, l2, &k, &w->flow, p, egress, now);
+    f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);
     if (!f)
-      return without_entry(&k);
-    end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
+      return drop ? TC_ACT_SHOT : PASS; // the table is full: judged by itself
   }
-  end &= 1;
+  __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (judged ? ARRIVES_JUDGED : 0) |
+                  (opening == CANDIDATE ? ARRIVES_CANDIDATE : 0);
+  if (sender_is_high != !!(f->flags & FLOW_SOURCE_IS_HIGH))
+    arrival |= ARRIVES_FROM_DESTINATION;
   if (!f->tables)
     f->ifindex = skb->ifindex; // taken over: this is its first packet
   if (f->tables != current_tables() || (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
-  if (!is_follower(skb, f, end, egress, judged, now)) {
-    __sync_fetch_and_add(&f->packets[end], p.packets);
-    __sync_fetch_and_add(&f->bytes[end], p.bytes);
-    f->last = now;
-    count_traffic(f, p.protocol, end, p.packets, p.bytes);
-    if (f->flags & FLOW_END_TOLD)
-      count(COUNT_LATE);
-    if (p.protocol == IPPROTO_TCP && !(f->flags & FLOW_DROP))
-      track_tcp(f, &p, end);
-  }
+  note_packet(skb, f, p, arrival, now);
   if (f->flags & FLOW_DROP)
-    return blocked(skb, l2, &k, f, &p, egress, now);
+    return blocked(skb, l2, &k, f, p, egress, now);
   if ((f->flags & (FLOW_START_TOLD | FLOW_VERDICT_DUE)) != FLOW_START_TOLD ||
       (f->flags & (FLOW_CLOSED | FLOW_END_TOLD)) == FLOW_CLOSED)
     tell_due(&k, f);

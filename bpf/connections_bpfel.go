@@ -136,56 +136,57 @@ const (
 )
 
 type ConnectionsFlow struct {
-	_              structs.HostLayout
-	Id             uint64
-	First          uint64
-	Last           uint64
-	Told           uint64
-	JudgeAt        uint64
-	HookAt         [2]uint64
-	Packets        [2]uint64
-	Bytes          [2]uint64
-	Next           [2]uint32
-	Acked          [2]uint32
-	Fin            [2]uint32
-	Candidate      uint32
-	CandidateBytes uint32
-	Tables         uint32
-	Rule           uint32
-	ShadowRule     uint32
-	Ifindex        uint32
-	Hook           [2]uint32
-	Flags          uint16
-	Tcp            uint8
-	Direction      uint8
-	Verdict        uint8
-	Action         uint8
-	Reason         uint8
-	ShadowAction   uint8
-	End            uint8
-	ToldVerdict    uint8
-	ToldAction     uint8
-	Pad            uint8
-	_              [4]byte
+	_                structs.HostLayout
+	Id               uint64
+	First            uint64
+	Last             uint64
+	Told             uint64
+	JudgeAt          uint64
+	HookAt           [2]uint64
+	Packets          [2]uint64
+	Bytes            [2]uint64
+	LastOwn          uint64
+	CandidateFirst   uint64
+	CandidatePackets uint64
+	CandidateBytes   uint64
+	Candidate        uint32
+	CandidateAfter   uint32
+	Initial          [2]uint32
+	Next             [2]uint32
+	High             [2]uint32
+	Acked            [2]uint32
+	Fin              [2]uint32
+	Tables           uint32
+	Rule             uint32
+	ShadowRule       uint32
+	Ifindex          uint32
+	Hook             [2]uint32
+	Flags            uint16
+	Tcp              uint16
+	Direction        uint8
+	Verdict          uint8
+	Action           uint8
+	Reason           uint8
+	ShadowAction     uint8
+	End              uint8
+	Pad              [6]uint8
 }
 
 type ConnectionsFlowFlags uint32
 
 const (
-	ConnectionsFlowFlagsFLOW_SOURCE_IS_HIGH           ConnectionsFlowFlags = 1
-	ConnectionsFlowFlagsFLOW_DROP                     ConnectionsFlowFlags = 2
-	ConnectionsFlowFlagsFLOW_CLOSED                   ConnectionsFlowFlags = 4
-	ConnectionsFlowFlagsFLOW_START_TOLD               ConnectionsFlowFlags = 8
-	ConnectionsFlowFlagsFLOW_VERDICT_DUE              ConnectionsFlowFlags = 16
-	ConnectionsFlowFlagsFLOW_END_TOLD                 ConnectionsFlowFlags = 32
-	ConnectionsFlowFlagsFLOW_REJECT                   ConnectionsFlowFlags = 64
-	ConnectionsFlowFlagsFLOW_LOOPBACK                 ConnectionsFlowFlags = 128
-	ConnectionsFlowFlagsFLOW_NEIGHBOR                 ConnectionsFlowFlags = 256
-	ConnectionsFlowFlagsFLOW_OWN                      ConnectionsFlowFlags = 512
-	ConnectionsFlowFlagsFLOW_CANDIDATE                ConnectionsFlowFlags = 1024
-	ConnectionsFlowFlagsFLOW_CANDIDATE_BY_DESTINATION ConnectionsFlowFlags = 2048
-	ConnectionsFlowFlagsFLOW_PREVENT                  ConnectionsFlowFlags = 4096
-	ConnectionsFlowFlagsFLOW_FOLLOWER                 ConnectionsFlowFlags = 8192
+	ConnectionsFlowFlagsFLOW_SOURCE_IS_HIGH ConnectionsFlowFlags = 1
+	ConnectionsFlowFlagsFLOW_DROP           ConnectionsFlowFlags = 2
+	ConnectionsFlowFlagsFLOW_CLOSED         ConnectionsFlowFlags = 4
+	ConnectionsFlowFlagsFLOW_START_TOLD     ConnectionsFlowFlags = 8
+	ConnectionsFlowFlagsFLOW_VERDICT_DUE    ConnectionsFlowFlags = 16
+	ConnectionsFlowFlagsFLOW_END_TOLD       ConnectionsFlowFlags = 32
+	ConnectionsFlowFlagsFLOW_REJECT         ConnectionsFlowFlags = 64
+	ConnectionsFlowFlagsFLOW_LOOPBACK       ConnectionsFlowFlags = 128
+	ConnectionsFlowFlagsFLOW_NEIGHBOR       ConnectionsFlowFlags = 256
+	ConnectionsFlowFlagsFLOW_OWN            ConnectionsFlowFlags = 512
+	ConnectionsFlowFlagsFLOW_PREVENT        ConnectionsFlowFlags = 1024
+	ConnectionsFlowFlagsFLOW_FOLLOWER       ConnectionsFlowFlags = 2048
 )
 
 type ConnectionsFlowKey struct {
@@ -200,11 +201,16 @@ type ConnectionsFlowKey struct {
 type ConnectionsFlowTcp uint32
 
 const (
-	ConnectionsFlowTcpTCP_SEEN      ConnectionsFlowTcp = 1
-	ConnectionsFlowTcpTCP_FIN       ConnectionsFlowTcp = 4
-	ConnectionsFlowTcpTCP_FIN_ACKED ConnectionsFlowTcp = 16
-	ConnectionsFlowTcpTCP_DATA      ConnectionsFlowTcp = 64
-	ConnectionsFlowTcpTCP_ANSWERED  ConnectionsFlowTcp = 128
+	ConnectionsFlowTcpTCP_SEEN                     ConnectionsFlowTcp = 1
+	ConnectionsFlowTcpTCP_SYN                      ConnectionsFlowTcp = 4
+	ConnectionsFlowTcpTCP_ACKS                     ConnectionsFlowTcp = 16
+	ConnectionsFlowTcpTCP_FIN_AHEAD                ConnectionsFlowTcp = 64
+	ConnectionsFlowTcpTCP_FIN                      ConnectionsFlowTcp = 256
+	ConnectionsFlowTcpTCP_FIN_ACKED                ConnectionsFlowTcp = 1024
+	ConnectionsFlowTcpTCP_DATA                     ConnectionsFlowTcp = 4096
+	ConnectionsFlowTcpTCP_ANSWERED                 ConnectionsFlowTcp = 8192
+	ConnectionsFlowTcpTCP_CANDIDATE                ConnectionsFlowTcp = 16384
+	ConnectionsFlowTcpTCP_CANDIDATE_BY_DESTINATION ConnectionsFlowTcp = 32768
 )
 
 type ConnectionsFragmentKey struct {
@@ -344,8 +350,45 @@ const (
 )
 
 type ConnectionsWorkspace struct {
-	_       structs.HostLayout
-	Flow    ConnectionsFlow
+	_      structs.HostLayout
+	Packet struct {
+		_               structs.HostLayout
+		Source          [4]uint32
+		Destination     [4]uint32
+		SourcePort      uint16
+		DestinationPort uint16
+		Protocol        uint8
+		IsIpv6          uint8
+		HopLimit        uint8
+		TcpFlags        uint8
+		IcmpReply       uint8
+		IcmpError       uint8
+		IsLaterFragment uint8
+		HasOptions      uint8
+		Network         uint32
+		Zone            uint32
+		Seq             uint32
+		Ack             uint32
+		Transport       uint32
+		Payload         uint32
+		PayloadBytes    uint32
+		Packets         uint32
+		Bytes           uint32
+		Phantom         uint32
+	}
+	_           [4]byte
+	Flow        ConnectionsFlow
+	Inheritance struct {
+		_        structs.HostLayout
+		First    uint64
+		Packets  uint64
+		Bytes    uint64
+		HookAt   uint64
+		Hook     uint32
+		Initial  uint32
+		After    uint32
+		Accepted uint32
+	}
 	Subject struct {
 		_               structs.HostLayout
 		Source          [4]uint32

@@ -61,23 +61,27 @@ enum flow_flags {
   FLOW_START_TOLD = 1 << 3,     // events that user space has been sent
   FLOW_VERDICT_DUE = 1 << 4,
   FLOW_END_TOLD = 1 << 5,
-  FLOW_REJECT = 1 << 6,     // what is dropped is answered
-  FLOW_LOOPBACK = 1 << 7,   // first seen on a loopback interface
-  FLOW_NEIGHBOR = 1 << 8,   // first packet had IPv6 hop limit 255
-  FLOW_OWN = 1 << 9,        // a socket of the agent's own process
-  FLOW_CANDIDATE = 1 << 10, // a SYN wants to open the tuple anew
-  FLOW_CANDIDATE_BY_DESTINATION = 1 << 11,
-  FLOW_PREVENT = 1 << 12,  // judged in prevent mode
-  FLOW_FOLLOWER = 1 << 13, // judged under other addresses: passes, is not told of or counted
+  FLOW_REJECT = 1 << 6,    // what is dropped is answered
+  FLOW_LOOPBACK = 1 << 7,  // first seen on a loopback interface
+  FLOW_NEIGHBOR = 1 << 8,  // first packet had IPv6 hop limit 255
+  FLOW_OWN = 1 << 9,       // a socket of the agent's own process
+  FLOW_PREVENT = 1 << 10,  // judged in prevent mode
+  FLOW_FOLLOWER = 1 << 11, // judged under other addresses: passes, is not told of or counted
 };
 
-// struct flow.tcp, a bit for each end
+// struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.
 enum flow_tcp {
-  TCP_SEEN = 1 << 0,      // << end: it has sent a segment
-  TCP_FIN = 1 << 2,       // << end: it has sent its FIN
-  TCP_FIN_ACKED = 1 << 4, // << end: its FIN was acknowledged
-  TCP_DATA = 1 << 6,      // either end has sent data
-  TCP_ANSWERED = 1 << 7,  // the destination accepted (SYN-ACK or data)
+  TCP_SEEN = 1 << 0,       // it has sent a segment
+  TCP_SYN = 1 << 2,        // it has sent its SYN
+  TCP_ACKS = 1 << 4,       // it has acknowledged something
+  TCP_FIN_AHEAD = 1 << 6,  // its FIN was seen after a gap
+  TCP_FIN = 1 << 8,        // it has sent its FIN
+  TCP_FIN_ACKED = 1 << 10, // its FIN was acknowledged
+  TCP_DATA = 1 << 12,      // either end has sent data
+  TCP_ANSWERED = 1 << 13,  // the destination has answered
+  // A SYN wants to open the tuple anew, sent by the destination or the source.
+  TCP_CANDIDATE = 1 << 14,
+  TCP_CANDIDATE_BY_DESTINATION = 1 << 15,
 };
 
 struct flow {
@@ -89,27 +93,32 @@ struct flow {
   __u64 hook_at[2]; // when each end's last packet was counted at its hook
   __u64 packets[2]; // sent by SOURCE, DESTINATION
   __u64 bytes[2];   // IP bytes
-  __u32 next[2];    // TCP: the sequence number after the highest sent
-  __u32 acked[2];   // TCP: the highest acknowledgment number sent
-  __u32 fin[2];     // TCP: the sequence number after the FIN
-  __u32 candidate;  // TCP: initial sequence number of the SYN that wants the tuple
-  __u32 candidate_bytes;
-  __u32 tables;      // table sequence that judged it
-  __u32 rule;        // index into the walked rules, NO_RULE where none decided
-  __u32 shadow_rule; // likewise, of the second walk where it differs
-  __u32 ifindex;     // of the first packet
-  __u32 hook[2];     // where the packets of each end are counted: ifindex << 1 | egress
+  __u64 last_own;   // the last packet but for the SYNs of a candidate
+  // The SYN that wants the tuple (TCP_CANDIDATE): when and what was seen of it.
+  __u64 candidate_first;
+  __u64 candidate_packets;
+  __u64 candidate_bytes;
+  __u32 candidate;       // its sequence number
+  __u32 candidate_after; // the number after its data
+  __u32 initial[2];      // TCP, with TCP_SYN: the sequence number of the SYN
+  __u32 next[2];         // after what was sent in order
+  __u32 high[2];         // after the highest, with a gap before it
+  __u32 acked[2];        // with TCP_ACKS: the highest acknowledgment sent
+  __u32 fin[2];          // with TCP_FIN, TCP_FIN_AHEAD: the number after the FIN
+  __u32 tables;          // table sequence that judged it
+  __u32 rule;            // index into the walked rules, NO_RULE where none decided
+  __u32 shadow_rule;     // likewise, of the second walk where it differs
+  __u32 ifindex;         // of the first packet
+  __u32 hook[2];         // where the packets of each end are counted: ifindex << 1 | egress
   __u16 flags;
-  __u8 tcp;
+  __u16 tcp;
   __u8 direction;
   __u8 verdict;
   __u8 action;
   __u8 reason;
   __u8 shadow_action;
   __u8 end;
-  __u8 told_verdict; // verdict and action of the last event, to tell changes
-  __u8 told_action;
-  __u8 pad;
+  __u8 pad[6];
 };
 
 #define NO_RULE 0xffffffff

@@ -6,12 +6,15 @@
 
 #include "counters.h"
 #include "flow.h"
+#include "reopen.h"
 #include "walk.h"
 
 // What is too large for the stack. The programs run with softirqs off, and none
 // is entered while another uses it.
 struct workspace {
+  struct packet packet;
   struct flow flow;
+  struct inheritance inheritance;
   struct subject subject;
   struct decision decision;
 };
@@ -81,7 +84,7 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   f->verdict = DETECTED;
   if (set->prevent) {
     f->flags |= FLOW_PREVENT;
-    f->verdict = d->action == BLOCK ? BLOCKED : d->action == ALLOW ? ALLOWED : PENDING;
+    f->verdict = d->action == BLOCK ? BLOCKED : d->reason == REASON_PENDING ? PENDING : ALLOWED;
     if (d->action == BLOCK)
       f->flags |= FLOW_DROP;
     if (d->action == BLOCK && wants_reject(set, d->reject, f->direction))
@@ -103,6 +106,15 @@ static __always_inline void count_judgement(const struct flow_key *k, const stru
   // A shadow rule that agrees is counted too: it shows that it matches.
   if (w->decision.shadow_rule != NO_RULE)
     count_match(slot, w->decision.shadow_rule);
+}
+
+// The end reason of a connection that is dropped, and of one that is given up.
+static __always_inline enum end_reason cut_reason(const struct flow *f) {
+  return f->end ? f->end : END_BLOCKED;
+}
+
+static __always_inline enum end_reason idle_reason(const struct flow *f) {
+  return f->flags & FLOW_DROP ? cut_reason(f) : END_TIMEOUT;
 }
 
 // Judges an entry again, after a change of policy or at a duration rule's time.

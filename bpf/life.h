@@ -6,6 +6,7 @@
 
 #include "direction.h"
 #include "judge.h"
+#include "reopen.h"
 #include "tcp_state.h"
 
 #define E2BIG 7
@@ -27,25 +28,35 @@ static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __
   return bpf_get_current_pid_tgid() >> 32 == agent->tgid;
 }
 
-// Makes the entry of a connection whose first packet is p. Returns NULL where
-// there is none: the table is full, or another processor was first.
-static __always_inline struct flow *open_flow(struct __sk_buff *skb, const struct flow_key *k,
-                                              const struct packet *p, __u32 sender_is_high,
-                                              __u32 egress, __u64 now, __u64 update) {
+// How a packet came: what it is to its connection, and which end sent it.
+enum arrival {
+  ARRIVES_EGRESS = 1 << 0,
+  ARRIVES_JUDGED = 1 << 1,
+  ARRIVES_CANDIDATE = 1 << 2,
+  ARRIVES_FROM_DESTINATION = 1 << 3,
+  ARRIVES_FROM_HIGH = 1 << 4, // the key's high end
+};
+
+// Puts together, in the workspace, the entry of a connection whose first packet
+// is p, with what it inherits, and judges it. Returns -1 where no policy is in
+// force.
+__noinline int prepare_flow(struct __sk_buff *skb, const struct flow_key *k, const struct packet *p,
+                            __u32 arrival, __u64 now) {
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
-  if (!w)
-    return NULL;
+  if (!w || !k || !p)
+    return -1;
   struct flow *f = &w->flow;
   __builtin_memset(f, 0, sizeof(*f));
   __u32 from_source = sender_is_source(p);
+  __u32 egress = arrival & ARRIVES_EGRESS;
   f->id = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
   f->first = now;
   f->last = now;
   f->told = now;
   f->ifindex = skb->ifindex;
   f->direction = direction_of(skb, p, egress, from_source);
-  if (sender_is_high == from_source)
+  if (!!(arrival & ARRIVES_FROM_HIGH) == from_source)
     f->flags |= FLOW_SOURCE_IS_HIGH;
   if (p->is_ipv6 && p->hop_limit == 255)
     f->flags |= FLOW_NEIGHBOR;
@@ -53,47 +64,21 @@ static __always_inline struct flow *open_flow(struct __sk_buff *skb, const struc
     f->flags |= FLOW_LOOPBACK;
   if (own_process(skb, egress, now))
     f->flags |= FLOW_OWN;
-  if (judge_flow(k, f, now))
-    return NULL;
-  long failed = bpf_map_update_elem(&flows, k, f, update);
-  struct flow *made = bpf_map_lookup_elem(&flows, k);
-  if (made && !failed)
-    count_judgement(k, made);
-  if (made)
-    return made;
-  count(COUNT_FLOW_TABLE_FULL);
-  return NULL;
+  inherit(f, &w->inheritance);
+  return judge_flow(k, f, now);
 }
 
-// A SYN that is no retransmission, on a tuple that is taken: it opens a
-// candidate. Returns 1 where the old connection is over and a new one begins
-// with p.
-static __always_inline int reopens(struct flow *f, const struct packet *p, __u32 end) {
-  if (p->protocol != IPPROTO_TCP || p->is_later_fragment || has_odd_flags(p) ||
-      !(p->tcp_flags & TCP_FLAG_SYN_))
-    return 0;
-  if (!(p->tcp_flags & TCP_FLAG_ACK_)) {
-    __u32 retransmitted = end == SOURCE && (f->tcp & TCP_SEEN) && !(f->tcp & TCP_ANSWERED) &&
-                          p->seq + 1 + p->payload_bytes == f->next[SOURCE];
-    if (retransmitted)
-      return 0;
-    if (f->flags & FLOW_CLOSED)
-      return 1;
-    f->candidate = p->seq;
-    f->candidate_bytes = p->bytes;
-    f->flags |= FLOW_CANDIDATE;
-    f->flags &= ~FLOW_CANDIDATE_BY_DESTINATION;
-    if (end == DESTINATION)
-      f->flags |= FLOW_CANDIDATE_BY_DESTINATION;
-    return 0;
-  }
-  __u32 by = f->flags & FLOW_CANDIDATE_BY_DESTINATION ? DESTINATION : SOURCE;
-  if (!(f->flags & FLOW_CANDIDATE) || by == end)
-    return 0;
-  // The answer to the SYN that opened the entry itself comes first.
-  if (!(f->tcp & TCP_ANSWERED) && p->ack == f->next[SOURCE])
-    return 0;
-  return p->ack == f->candidate + 1;
+// Enters what prepare_flow() made. Returns the entry, also where another processor
+// was first; NULL where the table is full.
+static __always_inline struct flow *enter_flow(const struct flow_key *k, struct flow *prepared,
+                                               __u64 update) {
+  long failed = bpf_map_update_elem(&flows, k, prepared, update);
+  struct flow *f = bpf_map_lookup_elem(&flows, k);
+  if (f && !failed)
+    count_judgement(k, f);
+  if (!f)
+    count(COUNT_FLOW_TABLE_FULL);
+  return f;
 }
 
 // How long an end's hook must be silent before another one counts. A packet
@@ -120,7 +105,7 @@ static __always_inline __u32 was_judged(struct __sk_buff *skb, __u32 egress) {
 
 // Whether the packet can only be the first of a connection.
 static __always_inline __u32 opens(const struct packet *p) {
-  return p->protocol == IPPROTO_TCP && !p->is_later_fragment &&
+  return p->protocol == IPPROTO_TCP && !p->is_later_fragment && !has_odd_flags(p) &&
          (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_)) == TCP_FLAG_SYN_;
 }
 
@@ -141,10 +126,30 @@ static __always_inline struct flow *open_follower(const struct flow_key *k, __u3
   return bpf_map_lookup_elem(&flows, k);
 }
 
-static __always_inline int follow(struct flow *f, const struct packet *p, __u32 end, __u64 now) {
+// Notes a packet of a follower, which ends when what it follows does.
+static __always_inline int follow(struct flow *f, const struct packet *p, __u32 sender_is_high,
+                                  __u64 now) {
   f->last = now;
-  if (p->protocol == IPPROTO_TCP)
-    track_tcp(f, p, end); // it ends when what it follows does
+  if (p->protocol != IPPROTO_TCP || p->is_later_fragment)
+    return PASS;
+  __u32 end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
+  int opening = opening_of(f, p, end);
+  if (opening == CANDIDATE) {
+    note_candidate(f, p, end, 0, now);
+    return PASS;
+  }
+  if (opening == REOPENS) {
+    __u32 accepted = p->tcp_flags & TCP_FLAG_ACK_;
+    f->tcp = 0;
+    if (accepted)
+      accept_candidate(f, f->candidate, f->candidate_after);
+    f->flags &= ~(FLOW_CLOSED | FLOW_SOURCE_IS_HIGH);
+    if (accepted ? !sender_is_high : sender_is_high)
+      f->flags |= FLOW_SOURCE_IS_HIGH;
+    end = accepted ? DESTINATION : SOURCE;
+  }
+  if (track_tcp(f, p, end))
+    f->flags |= FLOW_CLOSED;
   return PASS;
 }
 

@@ -59,7 +59,7 @@ static __always_inline int decode_quote(struct __sk_buff *skb, const struct pack
   return 0;
 }
 
-// Whether p, an ICMP error, quotes an allowed connection.
+// Whether p, an ICMP error, belongs to a connection that passes.
 __noinline int is_related(struct __sk_buff *skb, const struct packet *p) {
   if (!p)
     return 0;
@@ -72,9 +72,15 @@ __noinline int is_related(struct __sk_buff *skb, const struct packet *p) {
   struct flow_key k = {};
   if (p->is_later_fragment || decode_quote(skb, p, &quoted))
     return 0;
+  // It must go to the end that sent what it quotes: else whoever quotes any
+  // connection of ours would reach every address with it.
+  for (int i = 0; i < 4; i++) {
+    if (p->destination[i] != quoted.source[i])
+      return 0;
+  }
   make_key(&quoted, &k);
   struct flow *f = bpf_map_lookup_elem(&flows, &k);
-  return f && !(f->flags & FLOW_DROP) && f->action == ALLOW;
+  return f && !(f->flags & FLOW_DROP) && f->action != BLOCK;
 }
 
 #endif

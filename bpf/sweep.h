@@ -5,6 +5,7 @@
 #define WEIR_SWEEP_H
 
 #include "flow.h"
+#include "judge.h"
 #include "maps.h"
 #include "tcp_state.h"
 #include "tell.h"
@@ -55,7 +56,7 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
     return 0;
   }
   if (expired)
-    close_flow(f, f->flags & FLOW_DROP ? (f->end ? f->end : END_BLOCKED) : END_TIMEOUT);
+    close_flow(f, idle_reason(f));
   if (tell_due(k, f)) {
     s->delayed += 1;
     return 0;

@@ -1,19 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // Where a TCP connection stands, as far as opening, closing and reset need it.
-// FIN and RST count only at the sequence number that the receiver expects, so
-// that a blind attacker (RFC 5961) cannot end an entry.
+// Only segments that the receiver is certain to process move it, so that a blind
+// attacker (RFC 5961) neither ends an entry nor shifts what is expected: there
+// are as many guesses as sequence numbers. internal/flow is the reference.
 #ifndef WEIR_TCP_STATE_H
 #define WEIR_TCP_STATE_H
 
 #include "flow.h"
 #include "packet.h"
 
-static __always_inline __s32 seq_after(__u32 a, __u32 b) { return (__s32)(a - b); }
+// How far beyond a gap a segment may be: the largest window there is (RFC 7323
+// section 2.3).
+#define FARTHEST (1U << 30)
+
+static __always_inline __u32 is_after(__u32 a, __u32 b) { return (__s32)(a - b) > 0; }
+
+static __always_inline __u32 is_within(__u32 n, __u32 low, __u32 high) {
+  return n - low <= high - low;
+}
+
+static __always_inline __u32 has_tcp(const struct flow *f, __u32 flag, __u32 end) {
+  return f->tcp & (flag << (end & 1));
+}
+
+static __always_inline void set_tcp(struct flow *f, __u32 flag, __u32 end) {
+  f->tcp |= flag << (end & 1);
+}
+
+static __always_inline void clear_tcp(struct flow *f, __u32 flag, __u32 end) {
+  f->tcp &= ~(flag << (end & 1));
+}
 
 static __always_inline __u32 segment_end(const struct packet *p) {
   return p->seq + p->payload_bytes + !!(p->tcp_flags & TCP_FLAG_SYN_) +
          !!(p->tcp_flags & TCP_FLAG_FIN_);
+}
+
+// None of SYN, ACK and RST (null, FIN and XMAS scans; RFC 9293 section 3.10.7.4:
+// dropped in every state), or SYN together with FIN or RST. No stack acts on
+// them, so they change nothing here.
+static __always_inline int has_odd_flags(const struct packet *p) {
+  if (p->tcp_flags & TCP_FLAG_SYN_)
+    return p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
+  return !(p->tcp_flags & (TCP_FLAG_ACK_ | TCP_FLAG_RST_));
 }
 
 static __always_inline void close_flow(struct flow *f, enum end_reason why) {
@@ -23,69 +53,145 @@ static __always_inline void close_flow(struct flow *f, enum end_reason why) {
   f->flags |= FLOW_CLOSED;
 }
 
-static __always_inline void track_rst(struct flow *f, const struct packet *p, __u32 end) {
-  __u32 other = end ^ 1;
-  __u8 other_seen = f->tcp & (TCP_SEEN << other);
-  if (f->tcp & (TCP_SEEN << end)) {
-    // The receiver takes an RST only at exactly what it expects next
-    // (RFC 9293 section 3.10.7.4): that is what it acknowledged, or what we saw
-    // leave since.
-    __u32 expected = f->next[end];
-    if (p->seq != expected && !(other_seen && p->seq == f->acked[other]))
-      return;
-  } else if (!(p->tcp_flags & TCP_FLAG_ACK_) || !other_seen || p->ack != f->next[other]) {
-    return; // the answer to a SYN must acknowledge it
-  }
-  close_flow(f, END_RST);
-}
-
-// None of SYN, ACK and RST (null, FIN and XMAS scans; RFC 9293 section 3.10.7.4:
-// dropped in every state), or SYN together with FIN or RST.
-static __always_inline int has_odd_flags(const struct packet *p) {
-  if (p->tcp_flags & TCP_FLAG_SYN_)
-    return p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
-  return !(p->tcp_flags & (TCP_FLAG_ACK_ | TCP_FLAG_RST_));
-}
-
-// Takes p, sent by `end`, into account. No stack acts on odd flags, so they
-// change nothing here.
-static __always_inline void track_tcp(struct flow *f, const struct packet *p, __u32 end) {
+// Whether an RST sent by `end` counts: only at exactly what its receiver expects
+// next (RFC 9293 section 3.10.7.4), which is what it acknowledged, or what has
+// been sent in order since. The answer to a SYN acknowledges it.
+static __always_inline int resets(const struct flow *f, const struct packet *p, __u32 end) {
   __u32 other = (end ^ 1) & 1;
   end &= 1;
-  if (p->is_later_fragment || has_odd_flags(p))
-    return;
-  if (p->tcp_flags & TCP_FLAG_RST_) {
-    track_rst(f, p, end);
-    return;
+  if (has_tcp(f, TCP_SEEN, end) && p->seq == f->next[end])
+    return 1;
+  if (has_tcp(f, TCP_ACKS, other) && p->seq == f->acked[other])
+    return 1;
+  if (!(p->tcp_flags & TCP_FLAG_ACK_) || has_tcp(f, TCP_SEEN, end) || !has_tcp(f, TCP_SEEN, other))
+    return 0;
+  if (has_tcp(f, TCP_SYN, other))
+    return p->ack != f->initial[other] && is_within(p->ack, f->initial[other], f->next[other]);
+  return p->ack == f->next[other];
+}
+
+// Whether p is of this connection; takes what is an end's first.
+static __always_inline int begins(struct flow *f, const struct packet *p, __u32 end) {
+  __u32 other = (end ^ 1) & 1;
+  end &= 1;
+  __u32 syn = p->tcp_flags & TCP_FLAG_SYN_;
+  __u32 ack = p->tcp_flags & TCP_FLAG_ACK_;
+  // While the source's SYN is out, the other end can only answer it, or cross it
+  // with a SYN of its own. What else comes is of an older connection (a challenge
+  // ACK, RFC 9293 section 3.5.1).
+  __u32 opening = has_tcp(f, TCP_SYN, other) && !(f->tcp & TCP_ANSWERED) &&
+                  !(end == SOURCE && has_tcp(f, TCP_SEEN, SOURCE));
+  if (opening && ack &&
+      (p->ack == f->initial[other] || !is_within(p->ack, f->initial[other], f->next[other])))
+    return 0;
+  if (has_tcp(f, TCP_SEEN, end) && !(opening && syn && ack))
+    return !syn || (has_tcp(f, TCP_SYN, end) && p->seq == f->initial[end]);
+  f->next[end] = segment_end(p);
+  f->high[end] = f->next[end];
+  set_tcp(f, TCP_SEEN, end);
+  if (syn) {
+    f->initial[end] = p->seq;
+    set_tcp(f, TCP_SYN, end);
   }
-  __u32 next = segment_end(p);
-  __u8 in_order = 1;
-  if (!(f->tcp & (TCP_SEEN << end))) {
-    f->tcp |= TCP_SEEN << end;
-    f->next[end] = next;
-    if (end == DESTINATION)
-      f->tcp |= TCP_ANSWERED;
-  } else {
-    in_order = seq_after(p->seq, f->next[end]) <= 0;
-    if (seq_after(next, f->next[end]) > 0)
-      f->next[end] = next;
+  return 1;
+}
+
+// Notes what p brings. Returns whether the receiver is certain to take it: it
+// begins no later than what is expected, and ends no earlier than what was
+// acknowledged.
+static __always_inline int advances(struct flow *f, const struct packet *p, __u32 end) {
+  __u32 other = (end ^ 1) & 1;
+  end &= 1;
+  __u32 to = segment_end(p);
+  __u32 fin = p->tcp_flags & TCP_FLAG_FIN_;
+  if (is_after(p->seq, f->next[end])) {
+    // After a gap. Whether the receiver has what is missing is told by its
+    // acknowledgment, as is whether a FIN counts.
+    if (to - f->next[end] > FARTHEST)
+      return 0;
+    if (is_after(to, f->high[end]))
+      f->high[end] = to;
+    if (fin && !has_tcp(f, TCP_FIN, end)) {
+      f->fin[end] = to;
+      set_tcp(f, TCP_FIN_AHEAD, end);
+    }
+    return 0;
   }
+  if (has_tcp(f, TCP_ACKS, other) && is_after(f->acked[other], to))
+    return 0; // all of it was acknowledged before
+  if (is_after(to, f->next[end])) {
+    f->next[end] = to;
+    if (is_after(to, f->high[end]))
+      f->high[end] = to;
+  }
+  if (has_tcp(f, TCP_FIN_AHEAD, end) && !is_after(f->fin[end] - 1, f->next[end])) {
+    clear_tcp(f, TCP_FIN_AHEAD, end);
+    if (f->next[end] == f->fin[end] - 1) { // the gap before it is closed
+      f->next[end] = f->fin[end];
+      set_tcp(f, TCP_FIN, end);
+    }
+  }
+  // At the end of what was sent, and nowhere else.
+  if (fin && to == f->next[end]) {
+    f->fin[end] = to;
+    set_tcp(f, TCP_FIN, end);
+  }
+  return 1;
+}
+
+// Takes an acknowledgment sent by `end`. Returns 0 for one of what the other
+// never sent.
+static __always_inline int acknowledges(struct flow *f, __u32 ack, __u32 end) {
+  __u32 other = (end ^ 1) & 1;
+  end &= 1;
+  if (has_tcp(f, TCP_SEEN, other)) {
+    if (is_after(ack, f->high[other]))
+      return 0;
+    if (is_after(ack, f->next[other])) {
+      f->next[other] = ack; // what was not seen, or not in order, has come
+      if (has_tcp(f, TCP_FIN_AHEAD, other) && !is_after(f->fin[other], ack)) {
+        clear_tcp(f, TCP_FIN_AHEAD, other);
+        if (ack == f->fin[other])
+          set_tcp(f, TCP_FIN, other);
+      }
+    }
+  }
+  // Never back: a stale one would let an RST at its number through.
+  if (!has_tcp(f, TCP_ACKS, end) || is_after(ack, f->acked[end])) {
+    f->acked[end] = ack;
+    set_tcp(f, TCP_ACKS, end);
+  }
+  if (has_tcp(f, TCP_FIN, other) && !is_after(f->fin[other], ack))
+    set_tcp(f, TCP_FIN_ACKED, other);
+  return 1;
+}
+
+// Takes p, sent by `end`, into account. Returns the end reason where it closes the
+// connection, else END_NONE.
+__noinline int track_tcp(struct flow *f, const struct packet *p, __u32 end) {
+  if (!f || !p || p->is_later_fragment || has_odd_flags(p))
+    return END_NONE;
+  if (p->tcp_flags & TCP_FLAG_RST_)
+    return resets(f, p, end) ? END_RST : END_NONE;
+  if (!begins(f, p, end))
+    return END_NONE;
   if (p->payload_bytes)
     f->tcp |= TCP_DATA;
-  if ((p->tcp_flags & TCP_FLAG_FIN_) && in_order) {
-    f->fin[end] = next;
-    f->tcp |= TCP_FIN << end;
-  }
-  if (!(p->tcp_flags & TCP_FLAG_ACK_))
+  if (!advances(f, p, end) || !(p->tcp_flags & TCP_FLAG_ACK_) || !acknowledges(f, p->ack, end))
+    return END_NONE;
+  if (end == DESTINATION)
+    f->tcp |= TCP_ANSWERED;
+  return (f->tcp & (TCP_FIN_ACKED * 3)) == TCP_FIN_ACKED * 3 ? END_FIN : END_NONE;
+}
+
+// Remembers the SYN of a connection whose packets are dropped, so that its
+// retransmissions are known.
+static __always_inline void note_blocked(struct flow *f, const struct packet *p, __u32 end) {
+  if (p->is_later_fragment || has_tcp(f, TCP_SEEN, end) ||
+      (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_ | TCP_FLAG_RST_)) != TCP_FLAG_SYN_ ||
+      has_odd_flags(p))
     return;
-  // An acknowledgment of what was never sent is not one.
-  if (seq_after(p->ack, f->next[other]) > 0)
-    return;
-  f->acked[end] = p->ack;
-  if ((f->tcp & (TCP_FIN << other)) && seq_after(p->ack, f->fin[other]) >= 0)
-    f->tcp |= TCP_FIN_ACKED << other;
-  if ((f->tcp & (TCP_FIN_ACKED * 3)) == TCP_FIN_ACKED * 3)
-    close_flow(f, END_FIN);
+  begins(f, p, end);
 }
 
 #endif

@@ -24,8 +24,7 @@ func Compile(p *policy.Policy, now time.Time) (*Tables, error) {
 			continue
 		}
 		if rule.Special == policy.RelatedICMP {
-			t.Settings.RelatedICMP = true
-			continue
+			continue // Settings.RelatedICMP
 		}
 		for _, c := range expand(rule) {
 			e := entryOf(p, rule, uint32(i))
@@ -70,6 +69,7 @@ func settingsOf(p *policy.Policy) Settings {
 		Reject:         p.Reject,
 		BlockMalformed: p.OnError.For(policy.Malformed) == policy.Block,
 		BlockNonIP:     p.NonIP == policy.Block,
+		RelatedICMP:    p.Safeguards.ICMPErrors,
 	}
 	if p.Empty() {
 		s.DefaultAction = 0

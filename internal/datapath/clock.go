@@ -27,13 +27,27 @@ func (c *clock) adjust() {
 	}
 }
 
+// measure reads one clock between two readings of the other. The process may be
+// interrupted in between, so the closest of some tries counts.
 func (c *clock) measure() {
-	mono, err := monotonic()
-	if err != nil {
-		return // the last offset is the best there is
+	const tries = 5
+	var closest uint64
+	for range tries {
+		before, err := monotonic()
+		if err != nil {
+			return // the last offset is the best there is
+		}
+		now := time.Now()
+		after, err := monotonic()
+		if err != nil {
+			return
+		}
+		if took := after - before; closest == 0 || took < closest {
+			closest = max(took, 1)
+			c.checked = now
+			c.offset = time.Duration(now.UnixNano() - int64(before+took/2))
+		}
 	}
-	c.checked = time.Now()
-	c.offset = time.Duration(c.checked.UnixNano() - int64(mono))
 }
 
 // monotonic is CLOCK_MONOTONIC in ns.

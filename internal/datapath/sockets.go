@@ -139,7 +139,7 @@ func (d *Datapath) adopt() error {
 		f := bpf.ConnectionsFlow{
 			Id: rand.Uint64(), First: now, Last: now, Told: now,
 			Rule: NoRule, ShadowRule: NoRule,
-			Tcp:       uint8(bpf.ConnectionsFlowTcpTCP_DATA | bpf.ConnectionsFlowTcpTCP_ANSWERED),
+			Tcp:       uint16(bpf.ConnectionsFlowTcpTCP_DATA | bpf.ConnectionsFlowTcpTCP_ANSWERED),
 			Direction: uint8(packet.Outbound),
 		}
 		if s.inbound {
