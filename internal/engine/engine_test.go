@@ -55,7 +55,7 @@ func (c *collector) of(kind telemetry.Kind, port uint16) (found []telemetry.Conn
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -200,7 +200,7 @@ rules:
 }
 
 func TestExpiry(t *testing.T) {
-	expires := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
+	expires := time.Now().Add(6 * time.Second).UTC().Format(time.RFC3339)
 	at, _ := time.Parse(time.RFC3339, expires)
 	_, c := start(t, "mode: prevent\n"+noLoopback+"rules: [{name: for-now, action: allow, expires: "+expires+"}, {name: other, action: allow, layer4: udp}]")
 	port := serve(t)
