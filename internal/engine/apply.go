@@ -42,11 +42,11 @@ func (e *Engine) install(generation uint64, p *policy.Policy, now time.Time) err
 		return err
 	}
 	e.versions.add(v)
-	if keep := e.keeps(v); keep != e.pinned {
-		if err := e.data.SetKeep(keep); err != nil {
+	if pin := e.pins(p); pin != e.pinned {
+		if err := e.data.SetKeep(pin); err != nil {
 			return fmt.Errorf("pin the datapath, so that prevent mode outlives the process: %w", err)
 		}
-		e.pinned = keep
+		e.pinned = pin
 	}
 	e.scheduleExpiry(v, now)
 	return nil

@@ -26,7 +26,7 @@ type KeepMode uint8
 const (
 	KeepAuto   KeepMode = iota // prevent keeps, detect unloads
 	KeepAlways                 // enforcement outlives the process
-	KeepNever
+	KeepNever                  // an orderly end unloads
 )
 
 // Config is what an engine is made with.
@@ -135,6 +135,13 @@ func (e *Engine) Shutdown(context.Context) error {
 	return errors.Join(errs...)
 }
 
+// pins says whether the datapath is pinned while the engine runs: what prevents
+// must outlive a process that is killed, whatever Keep says of an orderly end.
+func (e *Engine) pins(p *policy.Policy) bool {
+	return e.config.Keep == KeepAlways || p.Mode == policy.Prevent
+}
+
+// keeps says whether it stays pinned at an orderly end.
 func (e *Engine) keeps(v *version) bool {
 	switch e.config.Keep {
 	case KeepAlways:
