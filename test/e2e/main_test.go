@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	// The tests wait more than they compute.
-	arguments := append([]string{"-test.parallel=32"}, os.Args[1:]...)
+	arguments := append([]string{"-test.parallel=12"}, os.Args[1:]...)
 	cmd := exec.Command("/proc/self/exe", arguments...)
 	cmd.Env = append(os.Environ(), marker+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
