@@ -5,7 +5,9 @@
 # TESTFLAGS are further flags of go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-read -ra flags <<<"-json -timeout 15m ${TESTFLAGS:-}"
+# One package at a time: those that drive the kernel measure it, too, and small
+# machines have no processors to spare.
+read -ra flags <<<"-json -timeout 15m -p 1 ${TESTFLAGS:-}"
 
 hint='' with_sudo=''
 if [ "$(id -u)" -ne 0 ]; then
