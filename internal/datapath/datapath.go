@@ -27,9 +27,6 @@ type Config struct {
 	// Include and Exclude are globs of interface names. Without Include, the
 	// interfaces with a route off the host are watched.
 	Include, Exclude []string
-	// PinPath is the folder for this network namespace's pins; empty: the default
-	// below /sys/fs/bpf/weir.
-	PinPath string
 }
 
 // Datapath is the live instance of its network namespace.
@@ -68,7 +65,7 @@ type Datapath struct {
 // takes over the maps that an earlier process left pinned. A new one is not
 // attached yet.
 func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
-	pins, err := openPins(cfg.PinPath)
+	pins, err := openPins()
 	if err != nil {
 		return nil, err
 	}

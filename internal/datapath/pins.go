@@ -26,10 +26,7 @@ const (
 type pins struct{ folder string }
 
 // openPins finds the folder of the current network namespace. It makes nothing.
-func openPins(folder string) (pins, error) {
-	if folder != "" {
-		return pins{folder}, nil
-	}
+func openPins() (pins, error) {
 	cookie, err := namespaceCookie()
 	if err != nil {
 		return pins{}, fmt.Errorf("identify the network namespace: %w", err)
