@@ -238,14 +238,47 @@ const (
 	ConnectionsInterfaceFlagsINTERFACE_ZONE     ConnectionsInterfaceFlags = 16777215
 )
 
+type ConnectionsPolicyClass struct {
+	_    structs.HostLayout
+	Row  uint32
+	List uint32
+}
+
+type ConnectionsPolicyEntries struct {
+	_     structs.HostLayout
+	Entry [128]ConnectionsPolicyEntry
+}
+
 type ConnectionsPolicyEntry struct {
 	_      structs.HostLayout
 	Over   uint64
 	Rule   uint32
+	Order  uint32
 	Action uint8
 	Flags  uint8
 	Reject uint8
-	Pad    uint8
+	Pad    [5]uint8
+}
+
+type ConnectionsPolicyItem struct {
+	_                structs.HostLayout
+	Other            [2]uint64
+	Order            uint32
+	Entry            uint32
+	SourceFirst      uint16
+	SourceLast       uint16
+	DestinationFirst uint16
+	DestinationLast  uint16
+	Protocol         uint8
+	AnyProtocol      uint8
+	Directions       uint8
+	OtherBits        uint8
+	Pad              uint32
+}
+
+type ConnectionsPolicyItems struct {
+	_    structs.HostLayout
+	Item [64]ConnectionsPolicyItem
 }
 
 type ConnectionsPolicyRow struct {
@@ -257,8 +290,7 @@ type ConnectionsPolicyServices struct {
 	_               structs.HostLayout
 	SourcePort      [65536]uint16
 	DestinationPort [65536]uint16
-	Protocol        [256]uint16
-	Direction       [4]uint16
+	Protocol        [4][256]uint16
 }
 
 type ConnectionsPolicySettings struct {
@@ -271,22 +303,44 @@ type ConnectionsPolicySettings struct {
 	BlockNonIp     uint8
 	RelatedIcmp    uint8
 	Pad            [2]uint8
-	Zero           uint32
 	Tables         uint32
-	Pad2           uint32
 	Generation     uint64
 }
 
-type ConnectionsPrefix4 struct {
-	_       structs.HostLayout
-	Bits    uint32
-	Address uint32
+type ConnectionsPolicySummary struct {
+	_      structs.HostLayout
+	Chunks uint32
+	Pad    uint32
+	Word   [32]uint64
 }
 
-type ConnectionsPrefix6 struct {
-	_       structs.HostLayout
-	Bits    uint32
-	Address [4]uint32
+type ConnectionsProgress struct {
+	_    structs.HostLayout
+	List [2]struct {
+		_     structs.HostLayout
+		Other [2]uint64
+		At    uint32
+		End   uint32
+		Order uint32
+		Entry uint32
+		Known uint32
+		_     [4]byte
+	}
+	Words      uint64
+	Bits       uint64
+	RowNumber  [5]uint32
+	Chunks     uint32
+	Chunk      uint32
+	Word       uint32
+	HasLists   uint32
+	Order      uint32
+	Entry      uint32
+	Known      uint32
+	Can        uint8
+	CanShadow  uint8
+	ShadowDone uint8
+	Done       uint8
+	_          [4]byte
 }
 
 type ConnectionsReason uint32
@@ -340,6 +394,29 @@ type ConnectionsTraffic struct {
 	Bytes   uint64
 }
 
+type ConnectionsTrieLeaves struct {
+	_    structs.HostLayout
+	Leaf [256]ConnectionsPolicyClass
+}
+
+type ConnectionsTrieNode struct {
+	_         structs.HostLayout
+	Inner     uint64
+	Runs      uint64
+	FirstNode uint32
+	FirstLeaf uint32
+}
+
+type ConnectionsTrieNodes struct {
+	_    structs.HostLayout
+	Node [128]ConnectionsTrieNode
+}
+
+type ConnectionsTrieRoot struct {
+	_    structs.HostLayout
+	Slot [65536]ConnectionsPolicyClass
+}
+
 type ConnectionsVerdict uint32
 
 const (
@@ -391,8 +468,8 @@ type ConnectionsWorkspace struct {
 	}
 	Subject struct {
 		_               structs.HostLayout
-		Source          [4]uint32
-		Destination     [4]uint32
+		Source          [2]uint64
+		Destination     [2]uint64
 		SourcePort      uint16
 		DestinationPort uint16
 		Flags           uint16
@@ -422,27 +499,29 @@ const (
 	ConnectionsMapAgents             = "agents"
 	ConnectionsMapCounters           = "counters"
 	ConnectionsMapCreated            = "created"
-	ConnectionsMapDestinations4      = "destinations4"
-	ConnectionsMapDestinations6      = "destinations6"
 	ConnectionsMapEntries            = "entries"
 	ConnectionsMapEvents             = "events"
 	ConnectionsMapFlows              = "flows"
 	ConnectionsMapFragmentLocks      = "fragment_locks"
 	ConnectionsMapFragments          = "fragments"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
+	ConnectionsMapItems              = "items"
 	ConnectionsMapLabels             = "labels"
+	ConnectionsMapLeaves             = "leaves"
 	ConnectionsMapLowInterfaces      = "low_interfaces"
 	ConnectionsMapMatches            = "matches"
+	ConnectionsMapNodes              = "nodes"
 	ConnectionsMapRejectBudgets      = "reject_budgets"
+	ConnectionsMapRoots              = "roots"
 	ConnectionsMapRows               = "rows"
 	ConnectionsMapRuleTotals         = "rule_totals"
 	ConnectionsMapServices           = "services"
 	ConnectionsMapSettings           = "settings"
-	ConnectionsMapSources4           = "sources4"
-	ConnectionsMapSources6           = "sources6"
+	ConnectionsMapSummaries          = "summaries"
 	ConnectionsMapTablesInForce      = "tables_in_force"
 	ConnectionsMapTrafficTotals      = "traffic_totals"
 	ConnectionsMapVerdictTotals      = "verdict_totals"
+	ConnectionsMapWalks              = "walks"
 	ConnectionsMapWorkspaces         = "workspaces"
 	ConnectionsProgEgress            = "egress"
 	ConnectionsProgEgressL3          = "egress_l3"
@@ -460,14 +539,17 @@ const (
 	ConnectionsVarTypeFlowFlags      = "type_flow_flags"
 	ConnectionsVarTypeFlowTcp        = "type_flow_tcp"
 	ConnectionsVarTypeInterfaceFlags = "type_interface_flags"
-	ConnectionsVarTypePolicyEntry    = "type_policy_entry"
+	ConnectionsVarTypePolicyEntries  = "type_policy_entries"
+	ConnectionsVarTypePolicyItems    = "type_policy_items"
 	ConnectionsVarTypePolicyRow      = "type_policy_row"
 	ConnectionsVarTypePolicyServices = "type_policy_services"
-	ConnectionsVarTypePrefix4        = "type_prefix4"
-	ConnectionsVarTypePrefix6        = "type_prefix6"
+	ConnectionsVarTypePolicySummary  = "type_policy_summary"
 	ConnectionsVarTypeReason         = "type_reason"
 	ConnectionsVarTypeRejectChoice   = "type_reject_choice"
 	ConnectionsVarTypeRuleLabel      = "type_rule_label"
+	ConnectionsVarTypeTrieLeaves     = "type_trie_leaves"
+	ConnectionsVarTypeTrieNodes      = "type_trie_nodes"
+	ConnectionsVarTypeTrieRoot       = "type_trie_root"
 	ConnectionsVarTypeVerdict        = "type_verdict"
 )
 
@@ -527,27 +609,29 @@ type ConnectionsMapSpecs struct {
 	Agents         *ebpf.MapSpec `ebpf:"agents"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	Created        *ebpf.MapSpec `ebpf:"created"`
-	Destinations4  *ebpf.MapSpec `ebpf:"destinations4"`
-	Destinations6  *ebpf.MapSpec `ebpf:"destinations6"`
 	Entries        *ebpf.MapSpec `ebpf:"entries"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	FragmentLocks  *ebpf.MapSpec `ebpf:"fragment_locks"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
+	Items          *ebpf.MapSpec `ebpf:"items"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
+	Leaves         *ebpf.MapSpec `ebpf:"leaves"`
 	LowInterfaces  *ebpf.MapSpec `ebpf:"low_interfaces"`
 	Matches        *ebpf.MapSpec `ebpf:"matches"`
+	Nodes          *ebpf.MapSpec `ebpf:"nodes"`
 	RejectBudgets  *ebpf.MapSpec `ebpf:"reject_budgets"`
+	Roots          *ebpf.MapSpec `ebpf:"roots"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	RuleTotals     *ebpf.MapSpec `ebpf:"rule_totals"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
-	Sources4       *ebpf.MapSpec `ebpf:"sources4"`
-	Sources6       *ebpf.MapSpec `ebpf:"sources6"`
+	Summaries      *ebpf.MapSpec `ebpf:"summaries"`
 	TablesInForce  *ebpf.MapSpec `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.MapSpec `ebpf:"traffic_totals"`
 	VerdictTotals  *ebpf.MapSpec `ebpf:"verdict_totals"`
+	Walks          *ebpf.MapSpec `ebpf:"walks"`
 	Workspaces     *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
@@ -566,14 +650,17 @@ type ConnectionsVariableSpecs struct {
 	TypeFlowFlags      *ebpf.VariableSpec `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.VariableSpec `ebpf:"type_flow_tcp"`
 	TypeInterfaceFlags *ebpf.VariableSpec `ebpf:"type_interface_flags"`
-	TypePolicyEntry    *ebpf.VariableSpec `ebpf:"type_policy_entry"`
+	TypePolicyEntries  *ebpf.VariableSpec `ebpf:"type_policy_entries"`
+	TypePolicyItems    *ebpf.VariableSpec `ebpf:"type_policy_items"`
 	TypePolicyRow      *ebpf.VariableSpec `ebpf:"type_policy_row"`
 	TypePolicyServices *ebpf.VariableSpec `ebpf:"type_policy_services"`
-	TypePrefix4        *ebpf.VariableSpec `ebpf:"type_prefix4"`
-	TypePrefix6        *ebpf.VariableSpec `ebpf:"type_prefix6"`
+	TypePolicySummary  *ebpf.VariableSpec `ebpf:"type_policy_summary"`
 	TypeReason         *ebpf.VariableSpec `ebpf:"type_reason"`
 	TypeRejectChoice   *ebpf.VariableSpec `ebpf:"type_reject_choice"`
 	TypeRuleLabel      *ebpf.VariableSpec `ebpf:"type_rule_label"`
+	TypeTrieLeaves     *ebpf.VariableSpec `ebpf:"type_trie_leaves"`
+	TypeTrieNodes      *ebpf.VariableSpec `ebpf:"type_trie_nodes"`
+	TypeTrieRoot       *ebpf.VariableSpec `ebpf:"type_trie_root"`
 	TypeVerdict        *ebpf.VariableSpec `ebpf:"type_verdict"`
 }
 
@@ -600,27 +687,29 @@ type ConnectionsMaps struct {
 	Agents         *ebpf.Map `ebpf:"agents"`
 	Counters       *ebpf.Map `ebpf:"counters"`
 	Created        *ebpf.Map `ebpf:"created"`
-	Destinations4  *ebpf.Map `ebpf:"destinations4"`
-	Destinations6  *ebpf.Map `ebpf:"destinations6"`
 	Entries        *ebpf.Map `ebpf:"entries"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	FragmentLocks  *ebpf.Map `ebpf:"fragment_locks"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
+	Items          *ebpf.Map `ebpf:"items"`
 	Labels         *ebpf.Map `ebpf:"labels"`
+	Leaves         *ebpf.Map `ebpf:"leaves"`
 	LowInterfaces  *ebpf.Map `ebpf:"low_interfaces"`
 	Matches        *ebpf.Map `ebpf:"matches"`
+	Nodes          *ebpf.Map `ebpf:"nodes"`
 	RejectBudgets  *ebpf.Map `ebpf:"reject_budgets"`
+	Roots          *ebpf.Map `ebpf:"roots"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	RuleTotals     *ebpf.Map `ebpf:"rule_totals"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
-	Sources4       *ebpf.Map `ebpf:"sources4"`
-	Sources6       *ebpf.Map `ebpf:"sources6"`
+	Summaries      *ebpf.Map `ebpf:"summaries"`
 	TablesInForce  *ebpf.Map `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.Map `ebpf:"traffic_totals"`
 	VerdictTotals  *ebpf.Map `ebpf:"verdict_totals"`
+	Walks          *ebpf.Map `ebpf:"walks"`
 	Workspaces     *ebpf.Map `ebpf:"workspaces"`
 }
 
@@ -629,27 +718,29 @@ func (m *ConnectionsMaps) Close() error {
 		m.Agents,
 		m.Counters,
 		m.Created,
-		m.Destinations4,
-		m.Destinations6,
 		m.Entries,
 		m.Events,
 		m.Flows,
 		m.FragmentLocks,
 		m.Fragments,
 		m.HighInterfaces,
+		m.Items,
 		m.Labels,
+		m.Leaves,
 		m.LowInterfaces,
 		m.Matches,
+		m.Nodes,
 		m.RejectBudgets,
+		m.Roots,
 		m.Rows,
 		m.RuleTotals,
 		m.Services,
 		m.Settings,
-		m.Sources4,
-		m.Sources6,
+		m.Summaries,
 		m.TablesInForce,
 		m.TrafficTotals,
 		m.VerdictTotals,
+		m.Walks,
 		m.Workspaces,
 	)
 }
@@ -669,14 +760,17 @@ type ConnectionsVariables struct {
 	TypeFlowFlags      *ebpf.Variable `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.Variable `ebpf:"type_flow_tcp"`
 	TypeInterfaceFlags *ebpf.Variable `ebpf:"type_interface_flags"`
-	TypePolicyEntry    *ebpf.Variable `ebpf:"type_policy_entry"`
+	TypePolicyEntries  *ebpf.Variable `ebpf:"type_policy_entries"`
+	TypePolicyItems    *ebpf.Variable `ebpf:"type_policy_items"`
 	TypePolicyRow      *ebpf.Variable `ebpf:"type_policy_row"`
 	TypePolicyServices *ebpf.Variable `ebpf:"type_policy_services"`
-	TypePrefix4        *ebpf.Variable `ebpf:"type_prefix4"`
-	TypePrefix6        *ebpf.Variable `ebpf:"type_prefix6"`
+	TypePolicySummary  *ebpf.Variable `ebpf:"type_policy_summary"`
 	TypeReason         *ebpf.Variable `ebpf:"type_reason"`
 	TypeRejectChoice   *ebpf.Variable `ebpf:"type_reject_choice"`
 	TypeRuleLabel      *ebpf.Variable `ebpf:"type_rule_label"`
+	TypeTrieLeaves     *ebpf.Variable `ebpf:"type_trie_leaves"`
+	TypeTrieNodes      *ebpf.Variable `ebpf:"type_trie_nodes"`
+	TypeTrieRoot       *ebpf.Variable `ebpf:"type_trie_root"`
 	TypeVerdict        *ebpf.Variable `ebpf:"type_verdict"`
 }
 

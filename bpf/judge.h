@@ -26,13 +26,23 @@ struct {
   __type(value, struct workspace);
 } workspaces SEC(".maps");
 
+static __always_inline void host_address(const __u32 a[4], __u8 is_ipv6, __u64 to[2]) {
+  if (!is_ipv6) {
+    to[0] = (__u64)bpf_ntohl(a[3]) << 32;
+    to[1] = 0;
+    return;
+  }
+  to[0] = (__u64)bpf_ntohl(a[0]) << 32 | bpf_ntohl(a[1]);
+  to[1] = (__u64)bpf_ntohl(a[2]) << 32 | bpf_ntohl(a[3]);
+}
+
 static __always_inline void make_subject(const struct flow_key *k, const struct flow *f, __u64 now,
                                          struct subject *s) {
   __u32 is_high = f->flags & FLOW_SOURCE_IS_HIGH;
-  __builtin_memcpy(s->source, is_high ? k->high : k->low, 16);
-  __builtin_memcpy(s->destination, is_high ? k->low : k->high, 16);
   s->protocol = protocol_of(k);
   s->is_ipv6 = k->low[0] || k->low[1] || k->low[2] != bpf_htonl(0xffff);
+  host_address(is_high ? k->high : k->low, s->is_ipv6, s->source);
+  host_address(is_high ? k->low : k->high, s->is_ipv6, s->destination);
   s->direction = f->direction;
   s->flags = f->flags;
   s->age = now - f->first;

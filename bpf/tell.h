@@ -10,8 +10,9 @@
 
 enum {
   // Waking the reader costs more than the event: it polls, and is woken only
-  // when this much is waiting.
+  // each time that this much more is waiting.
   WAKE_BYTES = 1 << 18,
+  EVENT_HEADER = 8, // of the ring buffer
 };
 
 static __always_inline void fill_event(struct event *e, const struct flow_key *k,
@@ -61,7 +62,9 @@ static __always_inline int tell(const struct flow_key *k, const struct flow *f,
   e->kind = kind;
   e->time = time;
   __u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-  bpf_ringbuf_submit(e, waiting < WAKE_BYTES ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
+  __u64 before = waiting - sizeof(*e) - EVENT_HEADER;
+  __u32 wakes = waiting / WAKE_BYTES > before / WAKE_BYTES;
+  bpf_ringbuf_submit(e, wakes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
   return 0;
 }
 

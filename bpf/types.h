@@ -11,12 +11,15 @@
 
 // Named here so that the compiler describes them to the Go bindings.
 const struct event *type_event __attribute__((unused));
-const struct policy_entry *type_policy_entry __attribute__((unused));
+const struct policy_entries *type_policy_entries __attribute__((unused));
 const struct policy_row *type_policy_row __attribute__((unused));
+const struct policy_summary *type_policy_summary __attribute__((unused));
+const struct policy_items *type_policy_items __attribute__((unused));
+const struct trie_root *type_trie_root __attribute__((unused));
+const struct trie_nodes *type_trie_nodes __attribute__((unused));
+const struct trie_leaves *type_trie_leaves __attribute__((unused));
 const struct policy_services *type_policy_services __attribute__((unused));
 const struct rule_label *type_rule_label __attribute__((unused));
-const struct prefix4 *type_prefix4 __attribute__((unused));
-const struct prefix6 *type_prefix6 __attribute__((unused));
 const enum counter *type_counter __attribute__((unused));
 const enum verdict *type_verdict __attribute__((unused));
 const enum action *type_action __attribute__((unused));

@@ -1,91 +1,157 @@
 package classifier
 
 import (
-	"fmt"
+	"cmp"
 	"net/netip"
 	"slices"
-	"sort"
+	"unsafe"
 
 	"github.com/weirnet/weir/internal/policy"
 )
 
-// buildAddresses gives each prefix that a criterion names its row: the entries
-// that an address satisfies whose longest named prefix it is. Between the named
-// prefixes the answer cannot change.
-func buildAddresses(b *rowBuilder, criteria []criterion, set func(*criterion) *policy.AddressSet, v6 bool) ([]PrefixRow, error) {
-	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if v6 {
-		all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+// setKey tells address sets apart. Rules that name one group share its prefixes.
+type setKey struct {
+	include, exclude   *netip.Prefix
+	included, excluded int
+}
+
+func keyOfSet(s *policy.AddressSet) setKey {
+	return setKey{unsafe.SliceData(s.Include), unsafe.SliceData(s.Exclude), len(s.Include), len(s.Exclude)}
+}
+
+// side is one side's address sets with the entries that name them.
+type side struct {
+	always  member // entries for any address
+	sets    []*policy.AddressSet
+	members []*member
+	known   map[setKey]*member
+}
+
+func newSide() *side { return &side{known: map[setKey]*member{}} }
+
+func (s *side) member(set *policy.AddressSet) *member {
+	if set.IsAny() {
+		return &s.always
 	}
-	boundaries := []netip.Prefix{all}
-	for i := range criteria {
-		s := set(&criteria[i])
-		for _, list := range [][]netip.Prefix{s.Include, s.Exclude} {
-			for _, p := range list {
-				if p.Addr().Is6() == v6 {
-					boundaries = append(boundaries, p.Masked())
+	key := keyOfSet(set)
+	m := s.known[key]
+	if m == nil {
+		m = &member{}
+		s.known[key] = m
+		s.sets = append(s.sets, set)
+		s.members = append(s.members, m)
+	}
+	return m
+}
+
+// border is where a prefix of a member begins or ends.
+type border struct {
+	at               Key
+	member           int32
+	include, exclude int8
+}
+
+func (s *side) borders(v6 bool) []border {
+	var list []border
+	for i, set := range s.sets {
+		for _, p := range set.Include {
+			list = appendBorders(list, p, v6, border{member: int32(i), include: 1})
+		}
+		for _, p := range set.Exclude {
+			list = appendBorders(list, p, v6, border{member: int32(i), exclude: 1})
+		}
+	}
+	slices.SortFunc(list, func(a, b border) int { return a.at.compare(b.at) })
+	return list
+}
+
+func appendBorders(list []border, p netip.Prefix, v6 bool, b border) []border {
+	if p.Addr().Is6() != v6 {
+		return list
+	}
+	p = p.Masked()
+	b.at = keyOf(p.Addr())
+	list = append(list, b)
+	if end, ok := after(p); ok {
+		list = append(list, border{at: end, member: b.member, include: -b.include, exclude: -b.exclude})
+	}
+	return list
+}
+
+// build makes the trie of one family. lists takes the items.
+func (s *side) build(trie *Trie, rows *rowStore, lists *listStore, v6 bool) error {
+	for _, m := range s.members {
+		m.include, m.exclude, m.active = 0, 0, 0
+	}
+	lists.start(v6)
+	sweep := newSweep(rows, &s.always)
+	var intervals []interval
+	note := func(at Key) error {
+		row, err := sweep.currentRow()
+		if err != nil {
+			return err
+		}
+		class := Class{Row: row}
+		class.First, class.Count = lists.add(sweep.list, sweep.active)
+		if n := len(intervals); n == 0 || intervals[n-1].class != class {
+			intervals = append(intervals, interval{at, class})
+		}
+		return nil
+	}
+	borders := s.borders(v6)
+	var at Key
+	for len(borders) > 0 {
+		if at != borders[0].at {
+			if err := note(at); err != nil {
+				return err
+			}
+			at = borders[0].at
+		}
+		sweep.change(s.members[borders[0].member], int(borders[0].include), int(borders[0].exclude))
+		borders = borders[1:]
+	}
+	if err := note(at); err != nil {
+		return err
+	}
+	trie.build(intervals)
+	return nil
+}
+
+// listStore holds the lists of items; equal ones are stored once.
+type listStore struct {
+	items []Item
+	known map[identity]uint32
+	v6    bool
+}
+
+// start forgets the lists of the other family, whose items are others.
+func (l *listStore) start(v6 bool) {
+	l.known = map[identity]uint32{}
+	l.v6 = v6
+}
+
+// add returns the list of the members' items in the order of the walk.
+func (l *listStore) add(id identity, members []*member) (first, count uint32) {
+	if id == (identity{}) {
+		return 0, 0
+	}
+	first, known := l.known[id]
+	n := 0
+	for _, m := range members {
+		for i := range m.items {
+			if m.items[i].fits(l.v6) {
+				n++
+				if !known {
+					l.items = append(l.items, m.items[i])
 				}
 			}
 		}
 	}
-	slices.SortFunc(boundaries, comparePrefixes)
-	boundaries = slices.Compact(boundaries)
-	if need := len(boundaries) * b.width * 8; need > MaxRowBytes {
-		return nil, fmt.Errorf("%d distinct prefixes and %d entries need %d MiB, more than %d MiB",
-			len(boundaries), len(criteria), need>>20, MaxRowBytes>>20)
+	if known || n == 0 {
+		return first, uint32(n)
 	}
-
-	rows := make([]uint64, len(boundaries)*b.width)
-	each := func(p netip.Prefix, do func(row []uint64)) {
-		first, last := within(boundaries, p)
-		for i := first; i < last; i++ {
-			do(rows[i*b.width : (i+1)*b.width])
-		}
-	}
-	for i := range criteria {
-		s := set(&criteria[i])
-		include := s.Include
-		if len(include) == 0 {
-			include = []netip.Prefix{all}
-		}
-		for _, p := range include {
-			if p.Addr().Is6() == v6 {
-				each(p.Masked(), func(row []uint64) { setBit(row, i) })
-			}
-		}
-		for _, p := range s.Exclude {
-			if p.Addr().Is6() == v6 {
-				each(p.Masked(), func(row []uint64) { clearBit(row, i) })
-			}
-		}
-	}
-
-	out := make([]PrefixRow, len(boundaries))
-	for i, p := range boundaries {
-		n, err := b.add(rows[i*b.width : (i+1)*b.width])
-		if err != nil {
-			return nil, err
-		}
-		out[i] = PrefixRow{Prefix: p, Row: n}
-	}
-	return out, nil
-}
-
-// comparePrefixes orders by address, the shorter prefix first, so that what is
-// within a prefix follows it directly.
-func comparePrefixes(a, b netip.Prefix) int {
-	if c := a.Addr().Compare(b.Addr()); c != 0 {
-		return c
-	}
-	return a.Bits() - b.Bits()
-}
-
-// within returns the range of sorted prefixes that lie in p, itself included;
-// p is one of them.
-func within(sorted []netip.Prefix, p netip.Prefix) (first, last int) {
-	first, _ = slices.BinarySearchFunc(sorted, p, comparePrefixes)
-	n := sort.Search(len(sorted)-first, func(i int) bool {
-		return !p.Contains(sorted[first+i].Addr())
-	})
-	return first, first + n
+	first = uint32(len(l.items) - n)
+	slices.SortFunc(l.items[first:], func(a, b Item) int { return cmp.Compare(a.Order, b.Order) })
+	l.known[id] = first
+	return first, uint32(n)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // lookup is bpf/walk.h in Go, without shadow and undecided rules. It returns
-// the entry that decides, or -1.
+// the rule that decides, or -1.
 func lookup(t *Tables, f *policy.Facts) int {
 	if t.Chunks == 0 {
 		return -1
@@ -25,37 +25,76 @@ func lookup(t *Tables, f *policy.Facts) int {
 	if f.Protocol == packet.ICMP || f.Protocol == packet.ICMPv6 {
 		first, second = uint16(f.ICMPType), uint16(f.ICMPCode)
 	}
-	source, destination := t.Source4, t.Destination4
+	from, to := keyOf(f.Source), keyOf(f.Destination)
+	source, destination := t.Source.IPv4.find(from), t.Destination.IPv4.find(to)
 	if f.Source.Is6() {
-		source, destination = t.Source6, t.Destination6
+		source, destination = t.Source.IPv6.find(from), t.Destination.IPv6.find(to)
 	}
-	rows := [][]uint64{
-		t.Row(longest(source, f.Source)), t.Row(longest(destination, f.Destination)),
-		t.Row(int(t.Services.SourcePort[first])), t.Row(int(t.Services.DestinationPort[second])),
-		t.Row(int(t.Services.Protocol[f.Protocol])), t.Row(int(t.Services.Direction[direction])),
+	matched := map[uint32]bool{} // by entry
+	rows := []int{
+		int(source.Row), int(destination.Row),
+		int(t.Services.SourcePort[first]), int(t.Services.DestinationPort[second]), int(t.Services.Protocol[direction][f.Protocol]),
 	}
-	for i := range t.Entries {
-		e := &t.Entries[i]
+	for i := range t.Chunks * RowWords * 64 {
 		all := true
-		for _, row := range rows {
-			all = all && row[i/64]>>(i%64)&1 != 0
+		for _, n := range rows {
+			all = all && t.Row(n)[i/64]>>(i%64)&1 != 0
+			if t.Row(n)[i/64] != 0 && (t.Summaries[n].Words[i/chunkBits]>>(i/64%64)&1 == 0 || t.Summaries[n].Chunks>>(i/chunkBits)&1 == 0) {
+				panic("the summary hides a bit")
+			}
 		}
-		if !all || e.Over > 0 && f.Age <= e.Over || e.Special != policy.NoSpecial {
+		if all {
+			matched[uint32(i)] = true
+		}
+	}
+	for _, l := range []struct {
+		class Class
+		other Key
+	}{{source, to}, {destination, from}} {
+		for _, i := range t.Items[l.class.First : l.class.First+l.class.Count] {
+			if (i.AnyProtocol || i.Protocol == f.Protocol) && i.Direction&f.Direction != 0 &&
+				i.Source.First <= first && first <= i.Source.Last && i.Destination.First <= second && second <= i.Destination.Last &&
+				l.other.hasPrefix(i.Other, i.OtherBits) {
+				matched[i.Entry] = true
+			}
+		}
+	}
+	best := -1
+	for n := range matched {
+		e := &t.Entries[n]
+		if e.Over > 0 && f.Age <= e.Over || e.Special != policy.NoSpecial {
 			continue
 		}
-		return i
-	}
-	return -1
-}
-
-func longest(table []PrefixRow, a netip.Addr) int {
-	best := table[0]
-	for _, p := range table {
-		if p.Prefix.Contains(a) && p.Prefix.Bits() >= best.Prefix.Bits() {
-			best = p
+		if best < 0 || e.Order < t.Entries[best].Order {
+			best = int(n)
 		}
 	}
-	return int(best.Row)
+	if best < 0 {
+		return -1
+	}
+	return int(t.Entries[best].Rule)
+}
+
+// find is bpf/trie.h in Go.
+func (t *Trie) find(k Key) Class {
+	slot := t.Root[k.High>>48]
+	if !slot.IsNode {
+		return slot.Class
+	}
+	current, n := k.High<<16, slot.Node
+	for level := 0; ; level++ {
+		if level == 8 {
+			current = k.Low
+		}
+		child := current >> 58
+		current <<= 6
+		node := t.Nodes[n]
+		upTo := uint64(2)<<child - 1
+		if node.Inner>>child&1 == 0 {
+			return t.Leaves[int(node.FirstLeaf)+bits.OnesCount64(node.Runs&upTo)-1]
+		}
+		n = node.FirstNode + uint32(bits.OnesCount64(node.Inner&upTo)) - 1
+	}
 }
 
 // Few values, so that rules and packets meet.
@@ -143,60 +182,75 @@ func drawFacts(t *rapid.T) *policy.Facts {
 	return f
 }
 
-// TestAgainstWalk holds the tables against the reference evaluator.
+// TestAgainstWalk holds the tables against the reference evaluator, with all
+// entries in the rows and with as many in lists as may be.
 func TestAgainstWalk(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := drawPolicy(t)
-		tables, err := Compile(p, time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 20 {
-			f := drawFacts(t)
-			want := p.Walk(f).Index
-			got := lookup(tables, f)
-			if got >= 0 {
-				got = int(tables.Entries[got].Rule)
+	for name, from := range map[string]int{"rows": listsFrom, "lists": 0} {
+		t.Run(name, func(t *testing.T) {
+			var items int
+			rapid.Check(t, func(t *rapid.T) {
+				p := drawPolicy(t)
+				tables, err := compile(p, time.Time{}, from)
+				if err != nil {
+					t.Fatal(err)
+				}
+				items += len(tables.Items)
+				for range 20 {
+					f := drawFacts(t)
+					if got, want := lookup(tables, f), p.Walk(f).Index; got != want {
+						t.Fatalf("%+v: rule %d, want %d", f, got, want)
+					}
+				}
+			})
+			if (items > 0) != (from == 0) {
+				t.Errorf("%d items in lists", items)
 			}
-			if got != want {
-				t.Fatalf("%+v: rule %d, want %d", f, got, want)
-			}
-		}
-	})
+		})
+	}
 }
 
 func TestRefusesWhatDoesNotFit(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("rules:\n")
 	for i := range 60000 {
-		fmt.Fprintf(&b, "- {name: r%d, action: allow, layer3: {source: 10.%d.%d.1}}\n", i, i>>8, i&255)
+		fmt.Fprintf(&b, "- {name: r%d, action: allow, layer3: {source: [10.%d.%d.0/24, \"!10.%d.%d.1\"]}}\n", i, i>>8, i&255, i>>8, i&255)
 	}
 	p, _, err := policy.Load(policy.Document{Name: "large", Content: []byte(b.String())})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = Compile(p, time.Time{}); err == nil || !strings.Contains(err.Error(), "60001 distinct prefixes") {
+	if _, err = Compile(p, time.Time{}); err == nil || !strings.Contains(err.Error(), "rows of 7680 bytes, a bit for each of 60007 entries") {
 		t.Fatalf("error %v, want the numbers", err)
 	}
 }
 
 func BenchmarkCompile(b *testing.B) {
-	for _, n := range []int{1000, 5000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var text strings.Builder
-			text.WriteString("rules:\n")
-			for i := range n {
-				fmt.Fprintf(&text, "- {name: r%d, action: allow, layer3: {destination: 10.%d.%d.0/24}, layer4: {tcp: %d}}\n", i, i>>8, i&255, i)
-			}
-			p, _, err := policy.Load(policy.Document{Name: "large", Content: []byte(text.String())})
-			if err != nil {
-				b.Fatal(err)
-			}
-			for b.Loop() {
-				if _, err := Compile(p, time.Time{}); err != nil {
+	kinds := map[string]func(i int) string{
+		"destinations": func(i int) string {
+			return fmt.Sprintf("layer3: {destination: 10.%d.%d.0/24}, layer4: {tcp: %d}", i>>8&255, i&255, 1+i%1000)
+		},
+		"pairs": func(i int) string {
+			return fmt.Sprintf("layer3: {source: 2001:db8:%x::/48, destination: 2001:db8:%x::%x}, layer4: {tcp: [80, 443]}", i&0xff, i>>8, 1+i&0xffff)
+		},
+	}
+	for kind, criteria := range kinds {
+		for _, n := range []int{1000, 10_000, 100_000} {
+			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
+				var text strings.Builder
+				text.WriteString("rules:\n")
+				for i := range n {
+					fmt.Fprintf(&text, "- {name: r%d, action: allow, %s}\n", i, criteria(i))
+				}
+				p, _, err := policy.Load(policy.Document{Name: "large", Content: []byte(text.String())})
+				if err != nil {
 					b.Fatal(err)
 				}
-			}
-		})
+				for b.Loop() {
+					if _, err := Compile(p, time.Time{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }

@@ -11,6 +11,11 @@ import (
 // keep their number and match nothing. It refuses a policy whose tables would
 // not fit, with the numbers.
 func Compile(p *policy.Policy, now time.Time) (*Tables, error) {
+	return compile(p, now, listsFrom)
+}
+
+// compile has all entries in the rows if there are no more than listsFrom.
+func compile(p *policy.Policy, now time.Time, listsFrom int) (*Tables, error) {
 	t := &Tables{Settings: settingsOf(p)}
 	if p.Empty() {
 		return t, nil // nothing is claimed, not even by safeguards
@@ -36,30 +41,71 @@ func Compile(p *policy.Policy, now time.Time) (*Tables, error) {
 	if len(criteria) == 0 {
 		return t, nil
 	}
-	t.Chunks = (len(criteria) + RowWords*64 - 1) / (RowWords * 64)
-	b := newRowBuilder(t.Chunks * RowWords)
-	// Services have 16 bits for a row number, so their rows come first.
-	if err := t.Services.build(b, criteria); err != nil {
-		return nil, err
-	}
-	for _, a := range []struct {
-		rows *[]PrefixRow
-		side string
-		set  func(*criterion) *policy.AddressSet
-		v6   bool
-	}{
-		{&t.Source4, "IPv4 source", func(c *criterion) *policy.AddressSet { return &c.rule.Source }, false},
-		{&t.Source6, "IPv6 source", func(c *criterion) *policy.AddressSet { return &c.rule.Source }, true},
-		{&t.Destination4, "IPv4 destination", func(c *criterion) *policy.AddressSet { return &c.rule.Destination }, false},
-		{&t.Destination6, "IPv6 destination", func(c *criterion) *policy.AddressSet { return &c.rule.Destination }, true},
-	} {
-		var err error
-		if *a.rows, err = buildAddresses(b, criteria, a.set, a.v6); err != nil {
-			return nil, fmt.Errorf("compile %s addresses: %w", a.side, err)
+	return t, t.build(criteria, listsFrom)
+}
+
+// build makes the tables of the criteria, one for each entry.
+func (t *Tables) build(criteria []criterion, listsFrom int) error {
+	homes := assignHomes(criteria, listsFrom)
+	var inTheRows []bitCriterion
+	var entries, listed []Entry
+	for i := range criteria {
+		t.Entries[i].Order = uint32(i)
+		if homes[i] == inRows {
+			inTheRows = append(inTheRows, bitCriterion{&criteria[i], uint32(len(entries))})
+			entries = append(entries, t.Entries[i])
+		} else {
+			listed = append(listed, t.Entries[i])
 		}
 	}
-	t.Rows = b.words
-	return t, nil
+	if len(entries) > maxBits {
+		return fmt.Errorf("%d entries (one for each transport of a rule) apply to many addresses, and the tables have room for %d of those; groups make one rule of many",
+			len(entries), maxBits)
+	}
+	rows := newRowStore(len(entries))
+	if err := t.Services.build(rows, inTheRows); err != nil {
+		return err
+	}
+	source, destination := newSide(), newSide()
+	for _, c := range inTheRows {
+		source.member(&c.rule.Source).addBit(rows, c.bit)
+		destination.member(&c.rule.Destination).addBit(rows, c.bit)
+	}
+	next := uint32(len(entries))
+	for i := range criteria {
+		if homes[i] == inRows {
+			continue
+		}
+		sides := source
+		if homes[i] == onDestination {
+			sides = destination
+		}
+		set, other := criteria[i].sides(homes[i])
+		sides.member(set).addItems(criteria[i].itemsOf(other, next, uint32(i)))
+		next++
+	}
+	t.Entries = append(entries, listed...)
+	lists := &listStore{}
+	for _, a := range []struct {
+		trie *Trie
+		name string
+		side *side
+		v6   bool
+	}{
+		{&t.Source.IPv4, "IPv4 source", source, false},
+		{&t.Source.IPv6, "IPv6 source", source, true},
+		{&t.Destination.IPv4, "IPv4 destination", destination, false},
+		{&t.Destination.IPv6, "IPv6 destination", destination, true},
+	} {
+		if err := a.side.build(a.trie, rows, lists, a.v6); err != nil {
+			return fmt.Errorf("compile %s addresses: %w", a.name, err)
+		}
+	}
+	t.Chunks = rows.width / RowWords
+	t.Rows = rows.words
+	t.Summaries = rows.summaries()
+	t.Items = lists.items
+	return nil
 }
 
 func settingsOf(p *policy.Policy) Settings {

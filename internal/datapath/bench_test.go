@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -29,14 +28,7 @@ func rules(n int) string {
 // established connection with one through an empty program. It prints the median
 // of each and their ratio. By BPF_PROG_TEST_RUN: no network.
 func BenchmarkEstablished(b *testing.B) {
-	empty, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()},
-	})
-	if err != nil {
-		b.Skip("needs root:", err)
-	}
-	defer empty.Close()
+	empty := emptyProgram(b)
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
 			d := open(b)

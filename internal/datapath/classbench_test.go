@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -27,9 +26,6 @@ func TestClassBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, set := range sets {
-		if !strings.HasSuffix(set, "_1k") {
-			continue
-		}
 		cases, err := classbench.Cases(dir, set)
 		if err != nil {
 			t.Fatal(err)

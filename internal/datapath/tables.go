@@ -1,9 +1,7 @@
 package datapath
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -12,13 +10,12 @@ import (
 
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/classifier"
-	"github.com/weirnet/weir/internal/policy"
 )
 
 // tableMaps are the outer maps: a slot each for the tables in force and the
 // next.
 var tableMaps = []string{
-	"sources4", "sources6", "destinations4", "destinations6", "services", "rows", "entries", "matches", "labels",
+	"roots", "nodes", "leaves", "items", "services", "rows", "summaries", "entries", "matches", "labels",
 }
 
 // Swap puts t in force by one write and returns the number that entries judged
@@ -69,45 +66,27 @@ func (d *Datapath) fill(slot uint32, t *classifier.Tables, number uint32, genera
 	if err := d.markIncomplete(slot); err != nil {
 		return err
 	}
-	rows, entries := kernelRows(t), kernelEntries(t)
+	tries := makeTries(t)
 	var placed errgroup.Group
 	place := func(outer *ebpf.Map, name string, size int, fill func(*ebpf.Map) error) {
 		placed.Go(func() error { return d.fillInner(outer, name, slot, size, fill) })
 	}
-	for _, p := range []struct {
-		outer *ebpf.Map
-		name  string
-		rows  []classifier.PrefixRow
-	}{{o.Sources4, "sources4", t.Source4}, {o.Destinations4, "destinations4", t.Destination4}} {
-		place(p.outer, p.name, len(p.rows), func(m *ebpf.Map) error {
-			return putBatch(m, keys4(p.rows), rowNumbers(p.rows))
-		})
-	}
-	for _, p := range []struct {
-		outer *ebpf.Map
-		name  string
-		rows  []classifier.PrefixRow
-	}{{o.Sources6, "sources6", t.Source6}, {o.Destinations6, "destinations6", t.Destination6}} {
-		place(p.outer, p.name, len(p.rows), func(m *ebpf.Map) error {
-			return putBatch(m, keys6(p.rows), rowNumbers(p.rows))
-		})
-	}
-	place(o.Services, "services", 1, func(m *ebpf.Map) error {
-		return m.Put(uint32(0), bpf.ConnectionsPolicyServices{
-			SourcePort: t.Services.SourcePort, DestinationPort: t.Services.DestinationPort,
-			Protocol: t.Services.Protocol, Direction: t.Services.Direction,
-		})
-	})
-	place(o.Rows, "rows", len(rows), func(m *ebpf.Map) error {
-		return putBatch(m, indexes(len(rows)), rows)
-	})
-	place(o.Entries, "entries", len(entries), func(m *ebpf.Map) error {
-		return putBatch(m, indexes(len(entries)), entries)
-	})
+	place(o.Roots, "roots", len(tries.roots), putAll(tries.roots))
+	place(o.Nodes, "nodes", len(tries.nodes), putAll(tries.nodes))
+	place(o.Leaves, "leaves", len(tries.leaves), putAll(tries.leaves))
+	items := kernelItems(t)
+	place(o.Items, "items", len(items), putAll(items))
+	place(o.Services, "services", 1, putAll([]bpf.ConnectionsPolicyServices{{
+		SourcePort: t.Services.SourcePort, DestinationPort: t.Services.DestinationPort, Protocol: t.Services.Protocol,
+	}}))
+	rows := kernelRows(t)
+	place(o.Rows, "rows", len(rows), putAll(rows))
+	summaries := kernelSummaries(t)
+	place(o.Summaries, "summaries", len(summaries), putAll(summaries))
+	entries := kernelEntries(t)
+	place(o.Entries, "entries", len(entries), putAll(entries))
 	place(o.Matches, "matches", len(t.Rules), func(*ebpf.Map) error { return nil })
-	place(o.Labels, "labels", len(t.Rules), func(m *ebpf.Map) error {
-		return putBatch(m, indexes(len(t.Rules)), labelsOf(t.Rules))
-	})
+	place(o.Labels, "labels", len(t.Rules), putAll(labelsOf(t.Rules)))
 	if err := placed.Wait(); err != nil {
 		return err
 	}
@@ -138,113 +117,17 @@ func (d *Datapath) fillInner(outer *ebpf.Map, name string, slot uint32, size int
 	return nil
 }
 
-func putBatch[K, V any](m *ebpf.Map, keys []K, values []V) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	_, err := m.BatchUpdate(keys, values, nil)
-	return err
-}
-
-func indexes(n int) []uint32 {
-	list := make([]uint32, n)
-	for i := range list {
-		list[i] = uint32(i)
-	}
-	return list
-}
-
-func rowNumbers(rows []classifier.PrefixRow) []uint32 {
-	list := make([]uint32, len(rows))
-	for i, r := range rows {
-		list[i] = r.Row
-	}
-	return list
-}
-
-func keys4(rows []classifier.PrefixRow) []bpf.ConnectionsPrefix4 {
-	list := make([]bpf.ConnectionsPrefix4, len(rows))
-	for i, r := range rows {
-		a := r.Prefix.Addr().As4()
-		list[i] = bpf.ConnectionsPrefix4{Bits: uint32(r.Prefix.Bits()), Address: binary.NativeEndian.Uint32(a[:])}
-	}
-	return list
-}
-
-func keys6(rows []classifier.PrefixRow) []bpf.ConnectionsPrefix6 {
-	list := make([]bpf.ConnectionsPrefix6, len(rows))
-	for i, r := range rows {
-		list[i] = bpf.ConnectionsPrefix6{Bits: uint32(r.Prefix.Bits()), Address: addressWords(r.Prefix.Addr())}
-	}
-	return list
-}
-
-// addressWords is an address as flow_key holds it: IPv4 mapped, in network
-// order.
-func addressWords(a netip.Addr) (words [4]uint32) {
-	b := a.As16()
-	for i := range words {
-		words[i] = binary.NativeEndian.Uint32(b[i*4:])
-	}
-	return words
-}
-
-func kernelRows(t *classifier.Tables) []bpf.ConnectionsPolicyRow {
-	rows := make([]bpf.ConnectionsPolicyRow, len(t.Rows)/classifier.RowWords)
-	for i := range rows {
-		copy(rows[i].Word[:], t.Rows[i*classifier.RowWords:])
-	}
-	return rows
-}
-
-func kernelEntries(t *classifier.Tables) []bpf.ConnectionsPolicyEntry {
-	entries := make([]bpf.ConnectionsPolicyEntry, len(t.Entries))
-	for i := range t.Entries {
-		e := &t.Entries[i]
-		k := bpf.ConnectionsPolicyEntry{Over: uint64(e.Over), Rule: e.Rule, Action: uint8(e.Action)}
-		for _, f := range []struct {
-			on   bool
-			flag bpf.ConnectionsEntryFlags
-		}{
-			{e.Shadow, bpf.ConnectionsEntryFlagsENTRY_SHADOW},
-			{e.Safeguard, bpf.ConnectionsEntryFlagsENTRY_SAFEGUARD},
-			{e.Undecided, bpf.ConnectionsEntryFlagsENTRY_UNDECIDED},
-			{e.ErrorAllows, bpf.ConnectionsEntryFlagsENTRY_ERROR_ALLOWS},
-			{e.Special == policy.OnLoopback, bpf.ConnectionsEntryFlagsENTRY_LOOPBACK},
-			{e.Special == policy.HopLimit255, bpf.ConnectionsEntryFlagsENTRY_NEIGHBOR},
-			{e.Special == policy.OwnSocket, bpf.ConnectionsEntryFlagsENTRY_OWN},
-		} {
-			if f.on {
-				k.Flags |= uint8(f.flag)
-			}
+// putAll fills an array.
+func putAll[V any](values []V) func(*ebpf.Map) error {
+	return func(m *ebpf.Map) error {
+		if len(values) == 0 {
+			return nil
 		}
-		if e.Reject != nil {
-			k.Reject = uint8(bpf.ConnectionsRejectChoiceREJECT_NO)
-			if *e.Reject {
-				k.Reject = uint8(bpf.ConnectionsRejectChoiceREJECT_YES)
-			}
+		keys := make([]uint32, len(values))
+		for i := range keys {
+			keys[i] = uint32(i)
 		}
-		entries[i] = k
+		_, err := m.BatchUpdate(keys, values, nil)
+		return err
 	}
-	return entries
-}
-
-func kernelSettings(t *classifier.Tables) bpf.ConnectionsPolicySettings {
-	s := t.Settings
-	return bpf.ConnectionsPolicySettings{
-		Chunks:         uint32(t.Chunks),
-		Prevent:        bit(s.Prevent),
-		DefaultAction:  uint8(s.DefaultAction),
-		RejectMode:     uint8(s.Reject),
-		BlockMalformed: bit(s.BlockMalformed),
-		BlockNonIp:     bit(s.BlockNonIP),
-		RelatedIcmp:    bit(s.RelatedICMP),
-	}
-}
-
-func bit(b bool) uint8 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -142,7 +142,7 @@ func tryTwice(t *testing.T, d *Datapath, steps []step) string {
 	return ""
 }
 
-func drainEvents(t *testing.T, d *Datapath) (list []string) {
+func drainEvents(t testing.TB, d *Datapath) (list []string) {
 	t.Helper()
 	var record ringbuf.Record
 	d.events.SetDeadline(time.Now())
@@ -165,7 +165,7 @@ func drainEvents(t *testing.T, d *Datapath) (list []string) {
 }
 
 // forget empties the flow table and the budgets of answers.
-func forget(t *testing.T, d *Datapath) {
+func forget(t testing.TB, d *Datapath) {
 	t.Helper()
 	for _, m := range []*ebpf.Map{d.objects.Flows, d.objects.RejectBudgets} {
 		var keys [][]byte
