@@ -88,19 +88,17 @@ static __always_inline __u32 relates_icmp(void) {
 
 // Counts the packet on its connection, and takes it into the TCP state. Not static,
 // so that the verifier looks at it once.
-__noinline int note_packet(struct __sk_buff *skb, struct flow *f, const struct packet *p,
-                           __u32 arrival, __u64 now) {
-  if (!f || !p)
+__noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, struct flow *f,
+                           const struct packet *p, __u32 arrival) {
+  if (!k || !f || !p)
     return 0;
+  __u64 now = p->time;
   __u32 candidate = arrival & ARRIVES_CANDIDATE;
   __u32 end = arrival & ARRIVES_FROM_DESTINATION ? DESTINATION : SOURCE;
   __u32 counted =
       !is_follower(skb, f, end, arrival & ARRIVES_EGRESS, arrival & ARRIVES_JUDGED, now);
+  __u64 last = f->last;
   if (counted) {
-    if (!candidate)
-      f->last_own = now;
-    else if (!(f->tcp & TCP_CANDIDATE))
-      f->last_own = f->last;
     f->last = now;
     __sync_fetch_and_add(&f->packets[end], p->packets);
     __sync_fetch_and_add(&f->bytes[end], p->bytes);
@@ -110,8 +108,11 @@ __noinline int note_packet(struct __sk_buff *skb, struct flow *f, const struct p
   }
   if (p->protocol != IPPROTO_TCP)
     return 0;
+  struct candidate *c = candidate || !counted ? NULL : candidate_of(k, f);
+  if (c)
+    c->last_own = now;
   if (candidate) {
-    note_candidate(f, p, end, counted, now);
+    note_candidate(k, f, p, end | (counted ? CANDIDATE_COUNTED : 0), last);
   } else if (f->flags & FLOW_DROP) {
     note_blocked(f, p, end);
   } else if (counted) {
@@ -167,6 +168,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   struct flow_key k;
   __u32 sender_is_high = make_key(p, &k);
   __u64 now = bpf_ktime_get_ns();
+  p->time = now;
   // Before the error's own entry: one that quotes nothing known would else stand
   // in the way of those that do.
   if (p->icmp_error && relates_icmp() && is_related(skb, p)) {
@@ -182,16 +184,16 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   }
   __u32 followed = f && (f->flags & FLOW_FOLLOWER);
   if (followed && (judged || !opens(p)))
-    return follow(f, p, sender_is_high, now);
+    return follow(&k, f, p, sender_is_high, now);
 
   int opening = CONTINUES;
   if (f && !followed && !judged && p->protocol == IPPROTO_TCP)
     opening = opening_of(
-        f, p, sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION);
+        &k, f, p, sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION);
   if (!f || followed || opening == REOPENS) {
     __builtin_memset(&w->inheritance, 0, sizeof(w->inheritance));
     if (opening == REOPENS) {
-      disinherit(f, p, &w->inheritance);
+      disinherit(&k, f, p, &w->inheritance);
       close_flow(f, idle_reason(f));
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
@@ -216,7 +218,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   if (f->tables != current_tables() || (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
-  note_packet(skb, f, p, arrival, now);
+  note_packet(skb, &k, f, p, arrival);
   if (f->flags & FLOW_DROP)
     return blocked(skb, l2, &k, f, p, egress, now);
   if ((f->flags & (FLOW_START_TOLD | FLOW_VERDICT_DUE)) != FLOW_START_TOLD ||

@@ -28,6 +28,16 @@ type ConnectionsAgent struct {
 	Pad   uint32
 }
 
+type ConnectionsCandidate struct {
+	_       structs.HostLayout
+	First   uint64
+	LastOwn uint64
+	Packets uint64
+	Bytes   uint64
+	Initial uint32
+	After   uint32
+}
+
 type ConnectionsCounter uint32
 
 const (
@@ -83,6 +93,7 @@ const (
 	ConnectionsEndReasonEND_BLOCKED  ConnectionsEndReason = 4
 	ConnectionsEndReasonEND_POLICY   ConnectionsEndReason = 5
 	ConnectionsEndReasonEND_DURATION ConnectionsEndReason = 6
+	ConnectionsEndReasonEND_EVICTED  ConnectionsEndReason = 7
 )
 
 type ConnectionsEntryFlags uint32
@@ -136,40 +147,35 @@ const (
 )
 
 type ConnectionsFlow struct {
-	_                structs.HostLayout
-	Id               uint64
-	First            uint64
-	Last             uint64
-	Told             uint64
-	JudgeAt          uint64
-	HookAt           [2]uint64
-	Packets          [2]uint64
-	Bytes            [2]uint64
-	LastOwn          uint64
-	CandidateFirst   uint64
-	CandidatePackets uint64
-	CandidateBytes   uint64
-	Candidate        uint32
-	CandidateAfter   uint32
-	Initial          [2]uint32
-	Next             [2]uint32
-	High             [2]uint32
-	Acked            [2]uint32
-	Fin              [2]uint32
-	Tables           uint32
-	Rule             uint32
-	ShadowRule       uint32
-	Ifindex          uint32
-	Hook             [2]uint32
-	Flags            uint16
-	Tcp              uint16
-	Direction        uint8
-	Verdict          uint8
-	Action           uint8
-	Reason           uint8
-	ShadowAction     uint8
-	End              uint8
-	Pad              [6]uint8
+	_            structs.HostLayout
+	Id           uint64
+	First        uint64
+	Last         uint64
+	JudgeAt      uint64
+	Packets      [2]uint64
+	Bytes        [2]uint64
+	Told         uint32
+	HookAt       [2]uint32
+	Initial      [2]uint32
+	Next         [2]uint32
+	High         [2]uint32
+	Acked        [2]uint32
+	Fin          [2]uint32
+	Tables       uint32
+	Rule         uint32
+	ShadowRule   uint32
+	Ifindex      uint32
+	Hook         [2]uint32
+	Flags        uint16
+	Tcp          uint16
+	Direction    uint8
+	Verdict      uint8
+	Action       uint8
+	Reason       uint8
+	ShadowAction uint8
+	End          uint8
+	Pad          [6]uint8
+	_            [4]byte
 }
 
 type ConnectionsFlowFlags uint32
@@ -187,6 +193,9 @@ const (
 	ConnectionsFlowFlagsFLOW_OWN            ConnectionsFlowFlags = 512
 	ConnectionsFlowFlagsFLOW_PREVENT        ConnectionsFlowFlags = 1024
 	ConnectionsFlowFlagsFLOW_FOLLOWER       ConnectionsFlowFlags = 2048
+	ConnectionsFlowFlagsFLOW_SETTLED        ConnectionsFlowFlags = 4096
+	ConnectionsFlowFlagsFLOW_QUIET          ConnectionsFlowFlags = 8192
+	ConnectionsFlowFlagsFLOW_FOLDED         ConnectionsFlowFlags = 16384
 )
 
 type ConnectionsFlowKey struct {
@@ -430,6 +439,7 @@ type ConnectionsWorkspace struct {
 	_      structs.HostLayout
 	Packet struct {
 		_               structs.HostLayout
+		Time            uint64
 		Source          [4]uint32
 		Destination     [4]uint32
 		SourcePort      uint16
@@ -452,19 +462,20 @@ type ConnectionsWorkspace struct {
 		Packets         uint32
 		Bytes           uint32
 		Phantom         uint32
+		_               [4]byte
 	}
-	_           [4]byte
 	Flow        ConnectionsFlow
 	Inheritance struct {
 		_        structs.HostLayout
 		First    uint64
 		Packets  uint64
 		Bytes    uint64
-		HookAt   uint64
+		HookAt   uint32
 		Hook     uint32
 		Initial  uint32
 		After    uint32
 		Accepted uint32
+		_        [4]byte
 	}
 	Subject struct {
 		_               structs.HostLayout
@@ -497,6 +508,7 @@ type ConnectionsWorkspace struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ConnectionsMapAgents             = "agents"
+	ConnectionsMapCandidates         = "candidates"
 	ConnectionsMapCounters           = "counters"
 	ConnectionsMapCreated            = "created"
 	ConnectionsMapEntries            = "entries"
@@ -607,6 +619,7 @@ type ConnectionsProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectionsMapSpecs struct {
 	Agents         *ebpf.MapSpec `ebpf:"agents"`
+	Candidates     *ebpf.MapSpec `ebpf:"candidates"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	Created        *ebpf.MapSpec `ebpf:"created"`
 	Entries        *ebpf.MapSpec `ebpf:"entries"`
@@ -685,6 +698,7 @@ func (o *ConnectionsObjects) Close() error {
 // It can be passed to LoadConnectionsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectionsMaps struct {
 	Agents         *ebpf.Map `ebpf:"agents"`
+	Candidates     *ebpf.Map `ebpf:"candidates"`
 	Counters       *ebpf.Map `ebpf:"counters"`
 	Created        *ebpf.Map `ebpf:"created"`
 	Entries        *ebpf.Map `ebpf:"entries"`
@@ -716,6 +730,7 @@ type ConnectionsMaps struct {
 func (m *ConnectionsMaps) Close() error {
 	return _ConnectionsClose(
 		m.Agents,
+		m.Candidates,
 		m.Counters,
 		m.Created,
 		m.Entries,

@@ -32,6 +32,7 @@ enum end_reason {
   END_BLOCKED = 4,
   END_POLICY = 5,
   END_DURATION = 6,
+  END_EVICTED = 7,
 };
 
 enum event_kind { EVENT_START = 1, EVENT_VERDICT = 2, EVENT_UPDATE = 3, EVENT_END = 4 };
@@ -67,6 +68,9 @@ enum flow_flags {
   FLOW_OWN = 1 << 9,       // a socket of the agent's own process
   FLOW_PREVENT = 1 << 10,  // judged in prevent mode
   FLOW_FOLLOWER = 1 << 11, // judged under other addresses: passes, is not told of or counted
+  FLOW_SETTLED = 1 << 12,  // both ends take part: nothing evicts it
+  FLOW_QUIET = 1 << 13,    // too many opened with it: not told of until it settles
+  FLOW_FOLDED = 1 << 14,   // quiet, and its start is in the count of a flood
 };
 
 // struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.
@@ -84,32 +88,27 @@ enum flow_tcp {
   TCP_CANDIDATE_BY_DESTINATION = 1 << 15,
 };
 
+// With the hash table's own header and its key an entry is of 256 bytes, which the
+// kernel's allocator has; one more would cost twice that.
 struct flow {
   __u64 id;
   __u64 first; // CLOCK_MONOTONIC, ns
   __u64 last;
-  __u64 told;       // when an update was last sent
-  __u64 judge_at;   // judge again at a packet after this time; 0: never
-  __u64 hook_at[2]; // when each end's last packet was counted at its hook
-  __u64 packets[2]; // sent by SOURCE, DESTINATION
-  __u64 bytes[2];   // IP bytes
-  __u64 last_own;   // the last packet but for the SYNs of a candidate
-  // The SYN that wants the tuple (TCP_CANDIDATE): when and what was seen of it.
-  __u64 candidate_first;
-  __u64 candidate_packets;
-  __u64 candidate_bytes;
-  __u32 candidate;       // its sequence number
-  __u32 candidate_after; // the number after its data
-  __u32 initial[2];      // TCP, with TCP_SYN: the sequence number of the SYN
-  __u32 next[2];         // after what was sent in order
-  __u32 high[2];         // after the highest, with a gap before it
-  __u32 acked[2];        // with TCP_ACKS: the highest acknowledgment sent
-  __u32 fin[2];          // with TCP_FIN, TCP_FIN_AHEAD: the number after the FIN
-  __u32 tables;          // table sequence that judged it
-  __u32 rule;            // index into the walked rules, NO_RULE where none decided
-  __u32 shadow_rule;     // likewise, of the second walk where it differs
-  __u32 ifindex;         // of the first packet
-  __u32 hook[2];         // where the packets of each end are counted: ifindex << 1 | egress
+  __u64 judge_at;    // judge again at a packet after this time; 0: never
+  __u64 packets[2];  // sent by SOURCE, DESTINATION
+  __u64 bytes[2];    // IP bytes
+  __u32 told;        // when an update was last sent, in ticks
+  __u32 hook_at[2];  // when each end's last packet was counted at its hook, in ticks
+  __u32 initial[2];  // TCP, with TCP_SYN: the sequence number of the SYN
+  __u32 next[2];     // after what was sent in order
+  __u32 high[2];     // after the highest, with a gap before it
+  __u32 acked[2];    // with TCP_ACKS: the highest acknowledgment sent
+  __u32 fin[2];      // with TCP_FIN, TCP_FIN_AHEAD: the number after the FIN
+  __u32 tables;      // table sequence that judged it
+  __u32 rule;        // index into the walked rules, NO_RULE where none decided
+  __u32 shadow_rule; // likewise, of the second walk where it differs
+  __u32 ifindex;     // of the first packet
+  __u32 hook[2];     // where the packets of each end are counted: ifindex << 1 | egress
   __u16 flags;
   __u16 tcp;
   __u8 direction;
@@ -120,6 +119,9 @@ struct flow {
   __u8 end;
   __u8 pad[6];
 };
+
+// Times of which only differences count, and those to a few milliseconds.
+static __always_inline __u32 ticks(__u64 ns) { return ns >> 20; }
 
 #define NO_RULE 0xffffffff
 

@@ -53,7 +53,7 @@ __noinline int prepare_flow(struct __sk_buff *skb, const struct flow_key *k, con
   f->id = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
   f->first = now;
   f->last = now;
-  f->told = now;
+  f->told = ticks(now);
   f->ifindex = skb->ifindex;
   f->direction = direction_of(skb, p, egress, from_source);
   if (!!(arrival & ARRIVES_FROM_HIGH) == from_source)
@@ -81,19 +81,19 @@ static __always_inline struct flow *enter_flow(const struct flow_key *k, struct 
   return f;
 }
 
-// How long an end's hook must be silent before another one counts. A packet
-// passes from one to the next in microseconds.
-#define REROUTED_NS (50 * 1000000ULL)
+// How long an end's hook must be silent before another one counts: 50 ms, in
+// ticks. A packet passes from one to the next in microseconds.
+#define REROUTED 48
 
 // Packets of each end are counted where its first was: a bridge port and its
 // bridge, or both sides of loopback, see them twice.
 static __always_inline __u32 is_follower(struct __sk_buff *skb, struct flow *f, __u32 end,
                                          __u32 egress, __u32 judged, __u64 now) {
   __u32 hook = skb->ifindex << 1 | egress;
-  if (f->hook[end] && f->hook[end] != hook && (judged || now - f->hook_at[end] <= REROUTED_NS))
+  if (f->hook[end] && f->hook[end] != hook && (judged || ticks(now) - f->hook_at[end] <= REROUTED))
     return 1;
   f->hook[end] = hook;
-  f->hook_at[end] = now;
+  f->hook_at[end] = ticks(now);
   return 0;
 }
 
@@ -127,22 +127,23 @@ static __always_inline struct flow *open_follower(const struct flow_key *k, __u3
 }
 
 // Notes a packet of a follower, which ends when what it follows does.
-static __always_inline int follow(struct flow *f, const struct packet *p, __u32 sender_is_high,
-                                  __u64 now) {
+static __always_inline int follow(const struct flow_key *k, struct flow *f, const struct packet *p,
+                                  __u32 sender_is_high, __u64 now) {
   f->last = now;
   if (p->protocol != IPPROTO_TCP || p->is_later_fragment)
     return PASS;
   __u32 end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
-  int opening = opening_of(f, p, end);
+  int opening = opening_of(k, f, p, end);
   if (opening == CANDIDATE) {
-    note_candidate(f, p, end, 0, now);
+    note_candidate(k, f, p, end, now);
     return PASS;
   }
   if (opening == REOPENS) {
-    __u32 accepted = p->tcp_flags & TCP_FLAG_ACK_;
+    struct candidate *c = candidate_of(k, f);
+    __u32 accepted = c && (p->tcp_flags & TCP_FLAG_ACK_);
     f->tcp = 0;
     if (accepted)
-      accept_candidate(f, f->candidate, f->candidate_after);
+      accept_candidate(f, c->initial, c->after);
     f->flags &= ~(FLOW_CLOSED | FLOW_SOURCE_IS_HIGH);
     if (accepted ? !sender_is_high : sender_is_high)
       f->flags |= FLOW_SOURCE_IS_HIGH;

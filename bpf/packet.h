@@ -10,6 +10,7 @@
 #include "maps.h"
 
 struct packet {
+  __u64 time;      // CLOCK_MONOTONIC, ns
   __u32 source[4]; // as in flow_key
   __u32 destination[4];
   __u16 source_port; // as in flow_key: of ICMP the identifier

@@ -7,6 +7,28 @@
 
 #include "tcp_state.h"
 
+// The SYN that wants a tuple (TCP_CANDIDATE): when and what was seen of it.
+struct candidate {
+  __u64 first;
+  __u64 last_own; // the last packet of the connection that has the tuple
+  __u64 packets;
+  __u64 bytes;
+  __u32 initial; // its sequence number
+  __u32 after;   // the number after its data
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 16384);
+  __type(key, struct flow_key);
+  __type(value, struct candidate);
+} candidates SEC(".maps");
+
+static __always_inline struct candidate *candidate_of(const struct flow_key *k,
+                                                      const struct flow *f) {
+  return f->tcp & TCP_CANDIDATE ? bpf_map_lookup_elem(&candidates, k) : NULL;
+}
+
 enum opening {
   CONTINUES = 0,
   CANDIDATE = 1, // a SYN that is no retransmission
@@ -18,8 +40,9 @@ static __always_inline __u32 candidate_by(const struct flow *f) {
 }
 
 // What p, a TCP packet sent by `end`, is to the connection that has its tuple.
-__noinline int opening_of(const struct flow *f, const struct packet *p, __u32 end) {
-  if (!f || !p || p->is_later_fragment || has_odd_flags(p) || !(p->tcp_flags & TCP_FLAG_SYN_))
+__noinline int opening_of(const struct flow_key *k, const struct flow *f, const struct packet *p,
+                          __u32 end) {
+  if (!k || !f || !p || p->is_later_fragment || has_odd_flags(p) || !(p->tcp_flags & TCP_FLAG_SYN_))
     return CONTINUES;
   end &= 1;
   __u32 closed = f->flags & FLOW_CLOSED;
@@ -35,37 +58,51 @@ __noinline int opening_of(const struct flow *f, const struct packet *p, __u32 en
       return CONTINUES; // simultaneous open (RFC 9293 section 3.5)
     return CANDIDATE;
   }
-  if (!(f->tcp & TCP_CANDIDATE) || candidate_by(f) == end || repeated)
+  struct candidate *c = candidate_of(k, f);
+  if (!c || candidate_by(f) == end || repeated)
     return CONTINUES;
   if (!closed && end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
       p->ack != f->initial[SOURCE] && is_within(p->ack, f->initial[SOURCE], f->next[SOURCE]))
     return CONTINUES; // the SYN that opened the entry is answered
-  return p->ack != f->candidate && is_within(p->ack, f->candidate, f->candidate_after) ? REOPENS
-                                                                                       : CONTINUES;
+  return p->ack != c->initial && is_within(p->ack, c->initial, c->after) ? REOPENS : CONTINUES;
 }
 
-// Remembers a SYN that wants the tuple; `counted` says whether its packet was, on
-// the connection that has it.
-static __always_inline void note_candidate(struct flow *f, const struct packet *p, __u32 end,
-                                           __u32 counted, __u64 now) {
+enum { CANDIDATE_END = 1, CANDIDATE_COUNTED = 2 };
+
+// Remembers a SYN that wants the tuple. `how` is the end that sent it, and whether
+// its packet was counted on the connection that has the tuple; last_own is when
+// the last packet of that one came.
+__noinline int note_candidate(const struct flow_key *k, struct flow *f, const struct packet *p,
+                              __u32 how, __u64 last_own) {
+  if (!k || !f || !p)
+    return 0;
+  __u32 end = how & CANDIDATE_END;
   __u32 after = segment_end(p);
-  if (!(f->tcp & TCP_CANDIDATE) || f->candidate != p->seq || candidate_by(f) != end) {
+  struct candidate *c = candidate_of(k, f);
+  if (!c || c->initial != p->seq || candidate_by(f) != end) {
+    struct candidate next = {
+        .first = p->time,
+        .last_own = c ? c->last_own : last_own,
+        .initial = p->seq,
+        .after = after,
+    };
+    if (bpf_map_update_elem(&candidates, k, &next, BPF_ANY))
+      return 0;
+    c = bpf_map_lookup_elem(&candidates, k);
+    if (!c)
+      return 0;
     f->tcp |= TCP_CANDIDATE;
     f->tcp &= ~TCP_CANDIDATE_BY_DESTINATION;
     if (end == DESTINATION)
       f->tcp |= TCP_CANDIDATE_BY_DESTINATION;
-    f->candidate = p->seq;
-    f->candidate_after = after;
-    f->candidate_first = now;
-    f->candidate_packets = 0;
-    f->candidate_bytes = 0;
   }
-  if (is_after(after, f->candidate_after))
-    f->candidate_after = after;
-  if (counted) {
-    f->candidate_packets += p->packets;
-    f->candidate_bytes += p->bytes;
+  if (is_after(after, c->after))
+    c->after = after;
+  if (how & CANDIDATE_COUNTED) {
+    c->packets += p->packets;
+    c->bytes += p->bytes;
   }
+  return 0;
 }
 
 // What a connection inherits from the one that had its tuple: the SYN that opens
@@ -74,7 +111,7 @@ struct inheritance {
   __u64 first;
   __u64 packets;
   __u64 bytes;
-  __u64 hook_at;
+  __u32 hook_at;
   __u32 hook;
   __u32 initial;
   __u32 after;
@@ -82,24 +119,25 @@ struct inheritance {
 };
 
 // Takes the candidate's packets out of the connection that they were counted on.
-static __always_inline void disinherit(struct flow *f, const struct packet *p,
-                                       struct inheritance *i) {
-  if (!(p->tcp_flags & TCP_FLAG_ACK_))
+static __always_inline void disinherit(const struct flow_key *k, struct flow *f,
+                                       const struct packet *p, struct inheritance *i) {
+  struct candidate *c = candidate_of(k, f);
+  if (!(p->tcp_flags & TCP_FLAG_ACK_) || !c)
     return;
   __u32 by = candidate_by(f) & 1;
   i->accepted = 1;
-  i->first = f->candidate_first;
-  i->packets = f->candidate_packets;
-  i->bytes = f->candidate_bytes;
+  i->first = c->first;
+  i->packets = c->packets;
+  i->bytes = c->bytes;
   i->hook = f->hook[by];
   i->hook_at = f->hook_at[by];
-  i->initial = f->candidate;
-  i->after = f->candidate_after;
+  i->initial = c->initial;
+  i->after = c->after;
   if (f->flags & FLOW_END_TOLD)
     return;
   f->packets[by] -= i->packets;
   f->bytes[by] -= i->bytes;
-  f->last = f->last_own;
+  f->last = c->last_own;
 }
 
 // The state of a connection of which only the SYN was seen, sent by the source.

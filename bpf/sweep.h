@@ -69,11 +69,11 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   if (f->flags & FLOW_CLOSED)
     return 0;
   s->active += 1;
-  if (s->update_ns && s->now - f->told >= s->update_ns) {
+  if (s->update_ns && ticks(s->now) - f->told >= ticks(s->update_ns)) {
     if (tell(k, f, EVENT_UPDATE, s->now))
       s->delayed += 1;
     else
-      f->told = s->now;
+      f->told = ticks(s->now);
   }
   return 0;
 }

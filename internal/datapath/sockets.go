@@ -137,7 +137,7 @@ func (d *Datapath) adopt() error {
 		s := &sockets[i]
 		k, sourceIsHigh := flowKey(s.tuple)
 		f := bpf.ConnectionsFlow{
-			Id: rand.Uint64(), First: now, Last: now, Told: now,
+			Id: rand.Uint64(), First: now, Last: now, Told: uint32(now >> 20),
 			Rule: NoRule, ShadowRule: NoRule,
 			Tcp:       uint16(bpf.ConnectionsFlowTcpTCP_DATA | bpf.ConnectionsFlowTcpTCP_ANSWERED),
 			Direction: uint8(packet.Outbound),
