@@ -106,8 +106,11 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
     if (f->flags & FLOW_END_TOLD)
       count(COUNT_LATE);
   }
-  if (p->protocol != IPPROTO_TCP)
+  if (p->protocol != IPPROTO_TCP) {
+    if (counted)
+      settle(f, p->protocol, end);
     return 0;
+  }
   struct candidate *c = candidate || !counted ? NULL : candidate_of(k, f);
   if (c)
     c->last_own = now;
@@ -119,6 +122,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
     int why = track_tcp(f, p, end);
     if (why)
       close_flow(f, why);
+    settle(f, p->protocol, end);
   }
   return 0;
 }

@@ -56,7 +56,9 @@ const (
 	ConnectionsCounterCOUNT_LATE              ConnectionsCounter = 12
 	ConnectionsCounterCOUNT_TABLES_MISSING    ConnectionsCounter = 13
 	ConnectionsCounterCOUNT_OTHER_HOST        ConnectionsCounter = 14
-	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 15
+	ConnectionsCounterCOUNT_EVICTED           ConnectionsCounter = 15
+	ConnectionsCounterCOUNT_FLOOD_UNTOLD      ConnectionsCounter = 16
+	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 17
 )
 
 type ConnectionsDatagram struct {
@@ -145,6 +147,39 @@ const (
 	ConnectionsEventKindEVENT_UPDATE  ConnectionsEventKind = 3
 	ConnectionsEventKindEVENT_END     ConnectionsEventKind = 4
 )
+
+type ConnectionsFlood struct {
+	_       structs.HostLayout
+	Count   uint64
+	First   uint64
+	Last    uint64
+	Packets [2]uint64
+	Bytes   [2]uint64
+}
+
+type ConnectionsFloodKey struct {
+	_               structs.HostLayout
+	Destination     [4]uint32
+	Rule            uint32
+	ShadowRule      uint32
+	Tables          uint32
+	Ifindex         uint32
+	Zone            uint32
+	DestinationPort uint16
+	Protocol        uint8
+	Kind            uint8
+	Direction       uint8
+	Verdict         uint8
+	Action          uint8
+	Reason          uint8
+	ShadowAction    uint8
+	End             uint8
+	Prevent         uint8
+	IsIpv6          uint8
+	HasDestination  uint8
+	Epoch           uint8
+	Pad             [2]uint8
+}
 
 type ConnectionsFlow struct {
 	_            structs.HostLayout
@@ -246,6 +281,19 @@ const (
 	ConnectionsInterfaceFlagsINTERFACE_BRIDGE   ConnectionsInterfaceFlags = 536870912
 	ConnectionsInterfaceFlagsINTERFACE_ZONE     ConnectionsInterfaceFlags = 16777215
 )
+
+type ConnectionsOpeningBudget struct {
+	_      structs.HostLayout
+	Window uint64
+	Used   uint32
+	Pad    uint32
+}
+
+type ConnectionsOpeningSlot struct {
+	_   structs.HostLayout
+	Key ConnectionsFlowKey
+	Id  uint64
+}
 
 type ConnectionsPolicyClass struct {
 	_    structs.HostLayout
@@ -513,6 +561,8 @@ const (
 	ConnectionsMapCreated            = "created"
 	ConnectionsMapEntries            = "entries"
 	ConnectionsMapEvents             = "events"
+	ConnectionsMapFloodEpoch         = "flood_epoch"
+	ConnectionsMapFloods             = "floods"
 	ConnectionsMapFlows              = "flows"
 	ConnectionsMapFragmentLocks      = "fragment_locks"
 	ConnectionsMapFragments          = "fragments"
@@ -522,7 +572,11 @@ const (
 	ConnectionsMapLeaves             = "leaves"
 	ConnectionsMapLowInterfaces      = "low_interfaces"
 	ConnectionsMapMatches            = "matches"
+	ConnectionsMapMergedFloods       = "merged_floods"
+	ConnectionsMapNextOpening        = "next_opening"
 	ConnectionsMapNodes              = "nodes"
+	ConnectionsMapOpeningBudgets     = "opening_budgets"
+	ConnectionsMapOpenings           = "openings"
 	ConnectionsMapRejectBudgets      = "reject_budgets"
 	ConnectionsMapRoots              = "roots"
 	ConnectionsMapRows               = "rows"
@@ -540,6 +594,8 @@ const (
 	ConnectionsProgIngress           = "ingress"
 	ConnectionsProgIngressL3         = "ingress_l3"
 	ConnectionsProgSweep             = "sweep"
+	ConnectionsVarOpeningSlots       = "opening_slots"
+	ConnectionsVarOpeningsTold       = "openings_told"
 	ConnectionsVarRejectMark         = "reject_mark"
 	ConnectionsVarTypeAction         = "type_action"
 	ConnectionsVarTypeCounter        = "type_counter"
@@ -548,6 +604,8 @@ const (
 	ConnectionsVarTypeEntryFlags     = "type_entry_flags"
 	ConnectionsVarTypeEvent          = "type_event"
 	ConnectionsVarTypeEventKind      = "type_event_kind"
+	ConnectionsVarTypeFlood          = "type_flood"
+	ConnectionsVarTypeFloodKey       = "type_flood_key"
 	ConnectionsVarTypeFlowFlags      = "type_flow_flags"
 	ConnectionsVarTypeFlowTcp        = "type_flow_tcp"
 	ConnectionsVarTypeInterfaceFlags = "type_interface_flags"
@@ -624,6 +682,8 @@ type ConnectionsMapSpecs struct {
 	Created        *ebpf.MapSpec `ebpf:"created"`
 	Entries        *ebpf.MapSpec `ebpf:"entries"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
+	FloodEpoch     *ebpf.MapSpec `ebpf:"flood_epoch"`
+	Floods         *ebpf.MapSpec `ebpf:"floods"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	FragmentLocks  *ebpf.MapSpec `ebpf:"fragment_locks"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
@@ -633,7 +693,11 @@ type ConnectionsMapSpecs struct {
 	Leaves         *ebpf.MapSpec `ebpf:"leaves"`
 	LowInterfaces  *ebpf.MapSpec `ebpf:"low_interfaces"`
 	Matches        *ebpf.MapSpec `ebpf:"matches"`
+	MergedFloods   *ebpf.MapSpec `ebpf:"merged_floods"`
+	NextOpening    *ebpf.MapSpec `ebpf:"next_opening"`
 	Nodes          *ebpf.MapSpec `ebpf:"nodes"`
+	OpeningBudgets *ebpf.MapSpec `ebpf:"opening_budgets"`
+	Openings       *ebpf.MapSpec `ebpf:"openings"`
 	RejectBudgets  *ebpf.MapSpec `ebpf:"reject_budgets"`
 	Roots          *ebpf.MapSpec `ebpf:"roots"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
@@ -652,6 +716,8 @@ type ConnectionsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectionsVariableSpecs struct {
+	OpeningSlots       *ebpf.VariableSpec `ebpf:"opening_slots"`
+	OpeningsTold       *ebpf.VariableSpec `ebpf:"openings_told"`
 	RejectMark         *ebpf.VariableSpec `ebpf:"reject_mark"`
 	TypeAction         *ebpf.VariableSpec `ebpf:"type_action"`
 	TypeCounter        *ebpf.VariableSpec `ebpf:"type_counter"`
@@ -660,6 +726,8 @@ type ConnectionsVariableSpecs struct {
 	TypeEntryFlags     *ebpf.VariableSpec `ebpf:"type_entry_flags"`
 	TypeEvent          *ebpf.VariableSpec `ebpf:"type_event"`
 	TypeEventKind      *ebpf.VariableSpec `ebpf:"type_event_kind"`
+	TypeFlood          *ebpf.VariableSpec `ebpf:"type_flood"`
+	TypeFloodKey       *ebpf.VariableSpec `ebpf:"type_flood_key"`
 	TypeFlowFlags      *ebpf.VariableSpec `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.VariableSpec `ebpf:"type_flow_tcp"`
 	TypeInterfaceFlags *ebpf.VariableSpec `ebpf:"type_interface_flags"`
@@ -703,6 +771,8 @@ type ConnectionsMaps struct {
 	Created        *ebpf.Map `ebpf:"created"`
 	Entries        *ebpf.Map `ebpf:"entries"`
 	Events         *ebpf.Map `ebpf:"events"`
+	FloodEpoch     *ebpf.Map `ebpf:"flood_epoch"`
+	Floods         *ebpf.Map `ebpf:"floods"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	FragmentLocks  *ebpf.Map `ebpf:"fragment_locks"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
@@ -712,7 +782,11 @@ type ConnectionsMaps struct {
 	Leaves         *ebpf.Map `ebpf:"leaves"`
 	LowInterfaces  *ebpf.Map `ebpf:"low_interfaces"`
 	Matches        *ebpf.Map `ebpf:"matches"`
+	MergedFloods   *ebpf.Map `ebpf:"merged_floods"`
+	NextOpening    *ebpf.Map `ebpf:"next_opening"`
 	Nodes          *ebpf.Map `ebpf:"nodes"`
+	OpeningBudgets *ebpf.Map `ebpf:"opening_budgets"`
+	Openings       *ebpf.Map `ebpf:"openings"`
 	RejectBudgets  *ebpf.Map `ebpf:"reject_budgets"`
 	Roots          *ebpf.Map `ebpf:"roots"`
 	Rows           *ebpf.Map `ebpf:"rows"`
@@ -735,6 +809,8 @@ func (m *ConnectionsMaps) Close() error {
 		m.Created,
 		m.Entries,
 		m.Events,
+		m.FloodEpoch,
+		m.Floods,
 		m.Flows,
 		m.FragmentLocks,
 		m.Fragments,
@@ -744,7 +820,11 @@ func (m *ConnectionsMaps) Close() error {
 		m.Leaves,
 		m.LowInterfaces,
 		m.Matches,
+		m.MergedFloods,
+		m.NextOpening,
 		m.Nodes,
+		m.OpeningBudgets,
+		m.Openings,
 		m.RejectBudgets,
 		m.Roots,
 		m.Rows,
@@ -764,6 +844,8 @@ func (m *ConnectionsMaps) Close() error {
 //
 // It can be passed to LoadConnectionsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectionsVariables struct {
+	OpeningSlots       *ebpf.Variable `ebpf:"opening_slots"`
+	OpeningsTold       *ebpf.Variable `ebpf:"openings_told"`
 	RejectMark         *ebpf.Variable `ebpf:"reject_mark"`
 	TypeAction         *ebpf.Variable `ebpf:"type_action"`
 	TypeCounter        *ebpf.Variable `ebpf:"type_counter"`
@@ -772,6 +854,8 @@ type ConnectionsVariables struct {
 	TypeEntryFlags     *ebpf.Variable `ebpf:"type_entry_flags"`
 	TypeEvent          *ebpf.Variable `ebpf:"type_event"`
 	TypeEventKind      *ebpf.Variable `ebpf:"type_event_kind"`
+	TypeFlood          *ebpf.Variable `ebpf:"type_flood"`
+	TypeFloodKey       *ebpf.Variable `ebpf:"type_flood_key"`
 	TypeFlowFlags      *ebpf.Variable `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.Variable `ebpf:"type_flow_tcp"`
 	TypeInterfaceFlags *ebpf.Variable `ebpf:"type_interface_flags"`

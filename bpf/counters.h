@@ -24,7 +24,9 @@ enum counter {
   COUNT_LATE = 12,           // packets of a connection after its end was told
   COUNT_TABLES_MISSING = 13, // no policy tables: the packet passed
   COUNT_OTHER_HOST = 14,     // flooded by a bridge, not for this host
-  COUNT_MAX = 15,
+  COUNT_EVICTED = 15,        // not settled, and the oldest of too many
+  COUNT_FLOOD_UNTOLD = 16,   // of connections in too many floods at once
+  COUNT_MAX = 17,
 };
 
 struct {

@@ -6,6 +6,7 @@
 
 #include "direction.h"
 #include "judge.h"
+#include "openings.h"
 #include "reopen.h"
 #include "tcp_state.h"
 
@@ -64,6 +65,8 @@ __noinline int prepare_flow(struct __sk_buff *skb, const struct flow_key *k, con
     f->flags |= FLOW_LOOPBACK;
   if (own_process(skb, egress, now))
     f->flags |= FLOW_OWN;
+  if (!may_tell_opening(now))
+    f->flags |= FLOW_QUIET;
   inherit(f, &w->inheritance);
   return judge_flow(k, f, now);
 }
@@ -72,6 +75,7 @@ __noinline int prepare_flow(struct __sk_buff *skb, const struct flow_key *k, con
 // was first; NULL where the table is full.
 static __always_inline struct flow *enter_flow(const struct flow_key *k, struct flow *prepared,
                                                __u64 update) {
+  admit(k, prepared);
   long failed = bpf_map_update_elem(&flows, k, prepared, update);
   struct flow *f = bpf_map_lookup_elem(&flows, k);
   if (f && !failed)
@@ -119,8 +123,10 @@ static __always_inline struct flow *open_follower(const struct flow_key *k, __u3
   if (!w)
     return NULL;
   __builtin_memset(&w->flow, 0, sizeof(w->flow));
+  w->flow.id = bpf_get_prandom_u32() | 1;
   w->flow.action = ALLOW; // of ICMP errors that quote it
   w->flow.flags = FLOW_FOLLOWER | (sender_is_high ? FLOW_SOURCE_IS_HIGH : 0);
+  admit(k, &w->flow);
   if (bpf_map_update_elem(&flows, k, &w->flow, BPF_NOEXIST) == -E2BIG)
     count(COUNT_FLOW_TABLE_FULL);
   return bpf_map_lookup_elem(&flows, k);
@@ -130,9 +136,11 @@ static __always_inline struct flow *open_follower(const struct flow_key *k, __u3
 static __always_inline int follow(const struct flow_key *k, struct flow *f, const struct packet *p,
                                   __u32 sender_is_high, __u64 now) {
   f->last = now;
+  __u32 end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
+  if (p->protocol != IPPROTO_TCP)
+    settle(f, p->protocol, end);
   if (p->protocol != IPPROTO_TCP || p->is_later_fragment)
     return PASS;
-  __u32 end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
   int opening = opening_of(k, f, p, end);
   if (opening == CANDIDATE) {
     note_candidate(k, f, p, end, now);
@@ -151,6 +159,7 @@ static __always_inline int follow(const struct flow_key *k, struct flow *f, cons
   }
   if (track_tcp(f, p, end))
     f->flags |= FLOW_CLOSED;
+  settle(f, p->protocol, end);
   return PASS;
 }
 

@@ -8,6 +8,7 @@
 #include "judge.h"
 #include "maps.h"
 #include "tcp_state.h"
+#include "openings.h"
 #include "tell.h"
 
 // What a run of sweep() is given and leaves behind.
@@ -29,13 +30,16 @@ struct sweep_run {
 static __always_inline __u64 idle_limit(const struct flow_key *k, const struct flow *f,
                                         const struct sweep_run *s) {
   if (protocol_of(k) == IPPROTO_TCP) {
-    if ((f->flags & (FLOW_CLOSED | FLOW_DROP)) || !(f->tcp & TCP_ANSWERED) ||
+    if ((f->flags & (FLOW_CLOSED | FLOW_DROP)) || !(f->flags & FLOW_SETTLED) ||
         (f->tcp & (TCP_FIN * 3)))
       return s->tcp_closing_ns;
     return s->tcp_ns;
   }
   return protocol_of(k) == IPPROTO_UDP ? s->udp_ns : s->icmp_ns;
 }
+
+// How long a quiet connection may take to settle before its start is counted.
+#define SETTLE_NS 1000000000ULL
 
 struct bpf_map;
 
@@ -57,6 +61,9 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   }
   if (expired)
     close_flow(f, idle_reason(f));
+  // Whoever answers does so within a second, mostly.
+  if ((f->flags & FLOW_QUIET) && s->now - f->first > SETTLE_NS)
+    fold_due(k, f);
   if (tell_due(k, f)) {
     s->delayed += 1;
     return 0;
@@ -69,7 +76,7 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   if (f->flags & FLOW_CLOSED)
     return 0;
   s->active += 1;
-  if (s->update_ns && ticks(s->now) - f->told >= ticks(s->update_ns)) {
+  if (s->update_ns && !(f->flags & FLOW_QUIET) && ticks(s->now) - f->told >= ticks(s->update_ns)) {
     if (tell(k, f, EVENT_UPDATE, s->now))
       s->delayed += 1;
     else

@@ -6,6 +6,7 @@
 #define WEIR_TELL_H
 
 #include "counters.h"
+#include "flood.h"
 #include "maps.h"
 
 enum {
@@ -68,10 +69,13 @@ static __always_inline int tell(const struct flow_key *k, const struct flow *f,
   return 0;
 }
 
-// Sends what is due: the start, a changed verdict, the end, in that order.
+// Sends what is due: the start, a changed verdict, the end, in that order. Of a
+// quiet connection nothing is, but that it is counted when it is over.
 __noinline int tell_due(const struct flow_key *k, struct flow *f) {
   if (!k || !f)
     return -1;
+  if (f->flags & FLOW_QUIET)
+    return f->flags & FLOW_CLOSED ? fold_due(k, f) : 0;
   if (!(f->flags & FLOW_START_TOLD)) {
     if (tell(k, f, EVENT_START, f->first))
       return -1;

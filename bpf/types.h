@@ -5,12 +5,15 @@
 #define WEIR_TYPES_H
 
 #include "counters.h"
+#include "flood.h"
 #include "flow.h"
 #include "maps.h"
 #include "tables.h"
 
 // Named here so that the compiler describes them to the Go bindings.
 const struct event *type_event __attribute__((unused));
+const struct flood_key *type_flood_key __attribute__((unused));
+const struct flood *type_flood __attribute__((unused));
 const struct policy_entries *type_policy_entries __attribute__((unused));
 const struct policy_row *type_policy_row __attribute__((unused));
 const struct policy_summary *type_policy_summary __attribute__((unused));

@@ -24,6 +24,9 @@ import (
 type Config struct {
 	// MaxEntries is the size of the flow table in connections.
 	MaxEntries uint32
+	// OpeningsTold is how many connections a processor tells of in 134 ms before
+	// it is known that both ends take part; 0: 1024. Those beyond are counted.
+	OpeningsTold uint32
 	// Include and Exclude are globs of interface names. Without Include, the
 	// interfaces with a route off the host are watched.
 	Include, Exclude []string
@@ -100,7 +103,8 @@ func (d *Datapath) load() error {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}
 	spec.Maps["flows"].MaxEntries = d.config.MaxEntries
-	if err := setConstants(spec); err != nil {
+	spec.Maps["openings"].MaxEntries = openingSlots(d.config.MaxEntries)
+	if err := setConstants(spec, d.config); err != nil {
 		return err
 	}
 	d.inner = map[string]*ebpf.MapSpec{}
@@ -144,7 +148,7 @@ func (d *Datapath) readState() error {
 }
 
 // setConstants fills in what differs between two loads.
-func setConstants(spec *ebpf.CollectionSpec) error {
+func setConstants(spec *ebpf.CollectionSpec, c Config) error {
 	var random [4]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return fmt.Errorf("draw the mark of answers: %w", err)
@@ -153,8 +157,21 @@ func setConstants(spec *ebpf.CollectionSpec) error {
 	if err := spec.Variables["reject_mark"].Set(mark); err != nil {
 		return fmt.Errorf("set the mark of answers: %w", err)
 	}
+	if err := spec.Variables["opening_slots"].Set(openingSlots(c.MaxEntries)); err != nil {
+		return fmt.Errorf("set the room for connections that are opening: %w", err)
+	}
+	if c.OpeningsTold == 0 {
+		return nil
+	}
+	if err := spec.Variables["openings_told"].Set(c.OpeningsTold); err != nil {
+		return fmt.Errorf("set the rate of connections that are told of one by one: %w", err)
+	}
 	return nil
 }
+
+// openingSlots is the share of the flow table that connections may have which are
+// not settled.
+func openingSlots(maxEntries uint32) uint32 { return max(1, maxEntries/4) }
 
 func closeMaps(maps map[string]*ebpf.Map) {
 	for _, m := range maps {

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { nstest.Main(m) }
 func open(t testing.TB) *Datapath {
 	t.Helper()
 	nstest.Need(t)
-	d, err := Open(Config{MaxEntries: 1 << 16, Include: []string{"none"}}, zaptest.NewLogger(t))
+	d, err := Open(Config{MaxEntries: 1 << 18, OpeningsTold: 1 << 31, Include: []string{"none"}}, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}

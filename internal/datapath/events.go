@@ -33,6 +33,11 @@ type Event struct {
 	Verdict, Action, Reason uint8
 	ShadowAction, End       uint8
 	Prevent                 bool
+	// Count is the number of connections that it stands for; beyond 1 the tuple
+	// holds what they have in common (Floods).
+	Count uint64
+	// IPv6 is the address family where the tuple has no address.
+	IPv6 bool
 }
 
 // How long events wait in the ring buffer at most, and how many make a batch.
@@ -100,6 +105,7 @@ func (d *Datapath) decode(raw []byte, c *clock) (e Event, ok bool) {
 		Tables: k.Tables, Rule: k.Rule, ShadowRule: k.ShadowRule,
 		Verdict: k.Verdict, Action: k.Action, Reason: k.Reason,
 		ShadowAction: k.ShadowAction, End: k.End,
+		Count:   1,
 		Prevent: k.Flags&uint16(bpf.ConnectionsFlowFlagsFLOW_PREVENT) != 0,
 	}
 	return e, true

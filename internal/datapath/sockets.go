@@ -141,6 +141,7 @@ func (d *Datapath) adopt() error {
 			Rule: NoRule, ShadowRule: NoRule,
 			Tcp:       uint16(bpf.ConnectionsFlowTcpTCP_DATA | bpf.ConnectionsFlowTcpTCP_ANSWERED),
 			Direction: uint8(packet.Outbound),
+			Flags:     uint16(bpf.ConnectionsFlowFlagsFLOW_SETTLED),
 		}
 		if s.inbound {
 			f.Direction = uint8(packet.Inbound)

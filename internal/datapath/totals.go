@@ -110,6 +110,8 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_LATE:              "late",
 	bpf.ConnectionsCounterCOUNT_TABLES_MISSING:    "tables_missing",
 	bpf.ConnectionsCounterCOUNT_OTHER_HOST:        "other_host",
+	bpf.ConnectionsCounterCOUNT_EVICTED:           "evicted",
+	bpf.ConnectionsCounterCOUNT_FLOOD_UNTOLD:      "flood_untold",
 }
 
 // Counters reads the causes, all of them, in a fixed order.

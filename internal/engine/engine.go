@@ -56,6 +56,9 @@ type Engine struct {
 	pinned   bool
 	versions versions
 
+	handing sync.Mutex // one batch of records at a time
+	records []telemetry.Connection
+
 	stop    chan struct{}
 	running sync.WaitGroup
 	sweeps  sweeps
@@ -87,7 +90,7 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 	return e, nil
 }
 
-// Start watches the interfaces and hands records to sink, from one goroutine.
+// Start watches the interfaces and hands records to sink, one batch at a time.
 // sink must neither block nor keep the slice. Without a policy applied before,
 // it is detect mode without rules.
 func (e *Engine) Start(sink func([]telemetry.Connection)) error {
@@ -107,7 +110,7 @@ func (e *Engine) Start(sink func([]telemetry.Connection)) error {
 	}()
 	go func() {
 		defer e.running.Done()
-		e.sweep()
+		e.sweep(sink)
 	}()
 	if err := e.data.Attach(); err != nil {
 		return fmt.Errorf("watch the interfaces: %w", err)

@@ -11,18 +11,22 @@ import (
 
 // read turns the kernel's events into records until Shutdown.
 func (e *Engine) read(sink func([]telemetry.Connection)) {
-	var records []telemetry.Connection
-	err := e.data.Read(func(events []datapath.Event) {
-		records = records[:0]
-		now := time.Now()
-		for i := range events {
-			records = append(records, e.record(&events[i], now))
-		}
-		sink(records)
-	})
+	err := e.data.Read(func(events []datapath.Event) { e.hand(events, sink) })
 	if err != nil {
 		e.log.Error("The kernel's events cannot be read any more; enforcement goes on without them.", zap.Error(err))
 	}
+}
+
+// hand turns events into records for the sink.
+func (e *Engine) hand(events []datapath.Event, sink func([]telemetry.Connection)) {
+	e.handing.Lock()
+	defer e.handing.Unlock()
+	e.records = e.records[:0]
+	now := time.Now()
+	for i := range events {
+		e.records = append(e.records, e.record(&events[i], now))
+	}
+	sink(e.records)
 }
 
 // record names what the kernel knows by number. The enumerations of telemetry
@@ -49,7 +53,8 @@ func (e *Engine) record(k *datapath.Event, now time.Time) telemetry.Connection {
 		End:         telemetry.EndReason(k.End),
 		Source:      telemetry.Counts{Packets: k.Packets[0], Bytes: k.Bytes[0]},
 		Destination: telemetry.Counts{Packets: k.Packets[1], Bytes: k.Bytes[1]},
-		Count:       1,
+		Count:       k.Count,
+		IPv6:        k.IPv6,
 	}
 	if v != nil {
 		r.Judgement.Generation = v.generation

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/telemetry"
 )
 
 // sweeps holds what the last pass over the flow table found.
@@ -28,8 +29,10 @@ const (
 )
 
 // sweep passes over the flow table until Shutdown: every second, less often when
-// the table is so large that a pass takes long.
-func (e *Engine) sweep() {
+// the table is so large that a pass takes long. It hands over what was counted
+// together, the last of it at the end.
+func (e *Engine) sweep(sink func([]telemetry.Connection)) {
+	defer e.handFloods(sink)
 	timer := time.NewTimer(sweepInterval)
 	defer timer.Stop()
 	for {
@@ -42,7 +45,18 @@ func (e *Engine) sweep() {
 		if err := e.sweepOnce(); err != nil {
 			e.log.Error("Idle connections cannot be ended.", zap.Error(err))
 		}
+		e.handFloods(sink)
 		timer.Reset(max(sweepInterval, sweepShare*time.Since(began)))
+	}
+}
+
+func (e *Engine) handFloods(sink func([]telemetry.Connection)) {
+	events, err := e.data.Floods()
+	if err != nil {
+		e.log.Error("Connections that were counted together cannot be read.", zap.Error(err))
+	}
+	if len(events) > 0 {
+		e.hand(events, sink)
 	}
 }
 

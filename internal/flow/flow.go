@@ -207,6 +207,7 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 		if why := e.tcp.track(p, end); why != EndNone {
 			t.close(e, why)
 		}
+		e.tcp.settle(end)
 	}
 	var result Result
 	if e.drop {

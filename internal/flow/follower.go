@@ -63,4 +63,5 @@ func (e *entry) follow(p *packet.Packet, high bool, now int64) {
 	if e.tcp.track(p, end) != EndNone {
 		e.closed = true
 	}
+	e.tcp.settle(end)
 }

@@ -77,7 +77,7 @@ func (e *entry) idleLimit(limits *Timeouts) int64 {
 	switch e.key.protocol {
 	case packet.TCP:
 		limit = limits.TCP
-		if e.closed || e.drop || !e.tcp.has(tcpAnswered) || e.tcp.of(tcpFIN, source) || e.tcp.of(tcpFIN, destination) {
+		if e.closed || e.drop || !e.tcp.has(tcpSettled) || e.tcp.of(tcpFIN, source) || e.tcp.of(tcpFIN, destination) {
 			limit = limits.TCPClosing
 		}
 	case packet.UDP:

@@ -25,7 +25,7 @@ type tcpEnd struct {
 	fin     uint32 // valid with tcpFIN, tcpFINAhead: the number after its FIN
 }
 
-type tcpFlags uint16
+type tcpFlags uint32
 
 // Those up to tcpFINAcked are a bit for each end: shifted by the end.
 const (
@@ -40,6 +40,8 @@ const (
 	// A SYN wants to open the tuple anew, sent by the destination or the source.
 	tcpCandidate              tcpFlags = 1 << 14
 	tcpCandidateByDestination tcpFlags = 1 << 15
+	// The source has gone on after it saw the destination's answer.
+	tcpSettled tcpFlags = 1 << 16
 )
 
 func (s *tcpState) has(f tcpFlags) bool          { return s.flags&f != 0 }
@@ -66,6 +68,19 @@ func segmentEnd(p *packet.Packet) uint32 {
 		n++
 	}
 	return n
+}
+
+// settle notes that end has sent. Whether the source has acknowledged the
+// destination's SYN, or more, tells it from one that is made up; where no SYN was
+// seen, that it acknowledges.
+func (s *tcpState) settle(end int) {
+	if end != source || !s.has(tcpAnswered) || !s.of(tcpAcks, source) {
+		return
+	}
+	if to := &s.end[destination]; s.of(tcpSYN, destination) && !within(s.end[source].acked, to.initial+1, to.high) {
+		return
+	}
+	s.flags |= tcpSettled
 }
 
 // track takes p, sent by end and no later fragment, into account. It returns the

@@ -27,9 +27,13 @@ func putConnection(attributes pcommon.Map, c *Connection) {
 	}
 	attributes.EnsureCapacity(room)
 	t := &c.Tuple
-	attributes.PutStr("source.address", t.Source.String())
-	attributes.PutStr("destination.address", t.Destination.String())
-	if t.HasPorts() {
+	if t.Source.IsValid() {
+		attributes.PutStr("source.address", t.Source.String())
+	}
+	if t.Destination.IsValid() {
+		attributes.PutStr("destination.address", t.Destination.String())
+	}
+	if t.HasPorts() && t.Destination.IsValid() {
 		// The connections of a fold share what they were folded by; a source
 		// port of 0 says that it was not part of that.
 		if t.SourcePort != 0 || !c.folded() {
@@ -37,15 +41,15 @@ func putConnection(attributes pcommon.Map, c *Connection) {
 		}
 		attributes.PutInt("destination.port", int64(t.DestinationPort))
 	}
-	if t.IsICMP() {
+	if t.IsICMP() && t.Destination.IsValid() {
 		attributes.PutInt("weir.icmp.type", int64(t.ICMPType))
 		attributes.PutInt("weir.icmp.code", int64(t.ICMPCode))
 	}
 	attributes.PutStr("network.transport", transportName(t.Protocol))
-	if t.Source.Is4() {
-		attributes.PutStr("network.type", "ipv4")
-	} else {
+	if c.isIPv6() {
 		attributes.PutStr("network.type", "ipv6")
+	} else {
+		attributes.PutStr("network.type", "ipv4")
 	}
 	if c.Interface != "" {
 		attributes.PutStr("network.interface.name", clean(c.Interface))

@@ -1,6 +1,9 @@
 package telemetry
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Duration is the time from the first packet to the last; of a folded record,
 // from the first connection to the last.
@@ -11,8 +14,18 @@ func (c *Connection) Duration() time.Duration {
 	return c.LastSeen.Sub(c.FirstSeen)
 }
 
-// folded says whether the record stands for several connections.
-func (c *Connection) folded() bool { return c.Count > 1 }
+// folded says whether the record stands for connections that were counted
+// together.
+func (c *Connection) folded() bool { return c.Count > 1 || !c.Tuple.Source.IsValid() }
+
+func (c *Connection) isIPv6() bool {
+	for _, a := range []netip.Addr{c.Tuple.Source, c.Tuple.Destination} {
+		if a.IsValid() {
+			return !a.Is4()
+		}
+	}
+	return c.IPv6
+}
 
 // counted says whether Source and Destination are valid.
 func (c *Connection) counted() bool { return c.Kind != ConnectionStart }

@@ -72,7 +72,7 @@ func (c *Connection) appendTuple(line []byte) []byte {
 	line = appendEnd(line, t.Source, t.SourcePort, t.HasPorts())
 	line = append(line, " → "...)
 	line = appendEnd(line, t.Destination, t.DestinationPort, t.HasPorts())
-	if t.IsICMP() {
+	if t.IsICMP() && t.Destination.IsValid() {
 		line = append(line, " type "...)
 		line = strconv.AppendUint(line, uint64(t.ICMPType), 10)
 		line = append(line, '/')
@@ -81,7 +81,12 @@ func (c *Connection) appendTuple(line []byte) []byte {
 	return line
 }
 
+// appendEnd writes an end; one that the connections of a record do not share is
+// "any".
 func appendEnd(line []byte, address netip.Addr, port uint16, hasPort bool) []byte {
+	if !address.IsValid() {
+		return append(line, "any"...)
+	}
 	if hasPort {
 		return netip.AddrPortFrom(address, port).AppendTo(line)
 	}

@@ -93,9 +93,12 @@ type Connection struct {
 	// Source and Destination count what each end sent so far; valid for
 	// ConnectionVerdict, ConnectionUpdate and ConnectionEnd.
 	Source, Destination Counts
-	// Count is the number of connections this record stands for, 1 unless a
-	// flood was folded.
+	// Count is the number of connections this record stands for. Those of a
+	// flood are folded: the tuple then has what they have in common, and lacks
+	// addresses that differ.
 	Count uint64
+	// IPv6 is the address family where neither address is there to tell.
+	IPv6 bool
 }
 
 // Counts are the packets and IP bytes one end sent; the segments of a

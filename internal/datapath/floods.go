@@ -1,0 +1,97 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/weirnet/weir/bpf"
+	"github.com/weirnet/weir/internal/packet"
+)
+
+// Floods takes the connections that were counted together since the last call:
+// those that open beyond a rate and are never answered. Each event stands for
+// Count of them, has no source, and no destination where too many are flooded.
+func (d *Datapath) Floods() ([]Event, error) {
+	d.sweep.Lock()
+	defer d.sweep.Unlock()
+	if empty, err := d.noFloods(); empty || err != nil {
+		return nil, err
+	}
+	var epoch uint32
+	if err := d.objects.FloodEpoch.Lookup(uint32(0), &epoch); err != nil {
+		return nil, fmt.Errorf("read the epoch of floods: %w", err)
+	}
+	if err := d.objects.FloodEpoch.Put(uint32(0), epoch^1); err != nil {
+		return nil, fmt.Errorf("begin the next epoch of floods: %w", err)
+	}
+	if err := waitForPackets(); err != nil {
+		return nil, err
+	}
+	var events []Event
+	clock := newClock()
+	for _, m := range []*ebpf.Map{d.objects.Floods, d.objects.MergedFloods} {
+		var key bpf.ConnectionsFloodKey
+		var flood bpf.ConnectionsFlood
+		var done []bpf.ConnectionsFloodKey
+		all := m.Iterate()
+		for all.Next(&key, &flood) {
+			if uint32(key.Epoch) == epoch&1 {
+				events = append(events, d.floodEvent(&key, &flood, clock))
+				done = append(done, key)
+			}
+		}
+		if err := all.Err(); err != nil {
+			return events, fmt.Errorf("read floods: %w", err)
+		}
+		for i := range done {
+			if err := m.Delete(&done[i]); err != nil {
+				return events, fmt.Errorf("remove a flood: %w", err)
+			}
+		}
+	}
+	return events, nil
+}
+
+func (d *Datapath) noFloods() (bool, error) {
+	for _, m := range []*ebpf.Map{d.objects.Floods, d.objects.MergedFloods} {
+		var first bpf.ConnectionsFloodKey
+		err := m.NextKey(nil, &first)
+		if err == nil {
+			return false, nil
+		}
+		if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return false, fmt.Errorf("look for floods: %w", err)
+		}
+	}
+	return true, nil
+}
+
+func (d *Datapath) floodEvent(k *bpf.ConnectionsFloodKey, f *bpf.ConnectionsFlood, c *clock) Event {
+	first, last := c.wall(f.First), c.wall(f.Last)
+	e := Event{
+		Kind: k.Kind, Time: last, First: first, Last: last, ID: rand.Uint64(), Count: f.Count,
+		Tuple:     packet.Tuple{Protocol: k.Protocol},
+		IPv6:      k.IsIpv6 != 0,
+		Direction: packet.Direction(k.Direction),
+		Interface: d.names.get(k.Ifindex),
+		Packets:   f.Packets, Bytes: f.Bytes,
+		Tables: k.Tables, Rule: k.Rule, ShadowRule: k.ShadowRule,
+		Verdict: k.Verdict, Action: k.Action, Reason: k.Reason,
+		ShadowAction: k.ShadowAction, End: k.End, Prevent: k.Prevent != 0,
+	}
+	if k.HasDestination == 0 {
+		return e
+	}
+	e.Tuple.Destination = addressOf(k.Destination)
+	port := networkOrder(k.DestinationPort)
+	switch {
+	case e.Tuple.HasPorts():
+		e.Tuple.DestinationPort = port
+	case e.Tuple.IsICMP():
+		e.Tuple.ICMPType, e.Tuple.ICMPCode = uint8(port>>8), uint8(port)
+	}
+	return e
+}
