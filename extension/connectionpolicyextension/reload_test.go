@@ -137,7 +137,7 @@ func TestRefusedFiles(t *testing.T) {
 		}, []string{"it is a folder"}},
 		{
 			"100 MB", func(t *testing.T, b *bench) { require.NoError(t, os.Truncate(b.path("policy.yaml"), 100<<20)) },
-			[]string{"larger than 16 MiB"},
+			[]string{"larger than 64 MiB"},
 		},
 	}
 	for _, tt := range tests {

@@ -1,11 +1,11 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 const acceptedAddress = "an address, a prefix 192.0.2.0/24, a range 192.0.2.1-192.0.2.9, group:NAME"
@@ -25,6 +25,23 @@ func (s *AddressSet) Contains(a netip.Addr) bool {
 
 // IsAny says whether the set is the zero value, which has every address.
 func (s *AddressSet) IsAny() bool { return len(s.Include) == 0 && len(s.Exclude) == 0 }
+
+// AddressSetID tells sets apart by where their prefixes are kept; it can be a key
+// of a map. Of a policy that Load read, two sets are equal if and only if their IDs
+// are; sets made by hand may be equal under several IDs.
+type AddressSetID struct{ include, exclude listID }
+
+// listID is the first of some prefixes, and their number.
+type listID struct {
+	first  *netip.Prefix
+	length int
+}
+
+// ID is the identity of the set.
+func (s *AddressSet) ID() AddressSetID {
+	id := func(list []netip.Prefix) listID { return listID{unsafe.SliceData(list), len(list)} }
+	return AddressSetID{id(s.Include), id(s.Exclude)}
+}
 
 // covers says whether one of the prefixes has the address. Sorted ones are
 // disjoint, so only the last that begins at or before the address can.
@@ -61,37 +78,40 @@ func (c *cursor) countPrefixes(n int) bool {
 // addressProblem is what is wrong with an address entry.
 type addressProblem struct{ found, hint string }
 
-// parseAddresses reads an address, a prefix or a range.
-func parseAddresses(s string) ([]netip.Prefix, *addressProblem) {
+// appendAddresses reads an address, a prefix or a range, and appends its prefixes.
+func appendAddresses(list []netip.Prefix, s string) ([]netip.Prefix, *addressProblem) {
 	if first, last, isRange := strings.Cut(s, "-"); isRange {
-		return parseAddressRange(s, first, last)
+		return appendRange(list, s, first, last)
 	}
-	text, _, isPrefix := strings.Cut(s, "/")
+	text, length, isPrefix := strings.Cut(s, "/")
 	a, problem := parseAddress(text)
 	if problem != nil {
-		return nil, problem
+		return list, problem
+	}
+	written := a
+	if a.Is4In6() {
+		a = a.Unmap()
 	}
 	if !isPrefix {
-		return []netip.Prefix{netip.PrefixFrom(a, a.BitLen())}, nil
+		return append(list, netip.PrefixFrom(a, a.BitLen())), nil
 	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return nil, &addressProblem{found: quote(s) + " has a prefix length out of range", hint: "lengths go to 32 for IPv4, to 128 for IPv6"}
+	n, ok := number(length, uint16(written.BitLen()))
+	if !ok {
+		return list, &addressProblem{found: quote(s) + " has a prefix length out of range", hint: "lengths go to 32 for IPv4, to 128 for IPv6"}
 	}
-	if p.Addr().Is4In6() {
-		if p.Bits() < 96 {
-			return nil, &addressProblem{found: quote(s) + " is wider than the IPv4 addresses it maps", hint: "write it as an IPv4 prefix"}
-		}
-		p = netip.PrefixFrom(a, p.Bits()-96)
+	bits := int(n) - (written.BitLen() - a.BitLen())
+	if bits < 0 {
+		return list, &addressProblem{found: quote(s) + " is wider than the IPv4 addresses it maps", hint: "write it as an IPv4 prefix"}
 	}
+	p := netip.PrefixFrom(a, bits)
 	if p.Masked() != p {
-		return nil, &addressProblem{found: quote(s) + " has bits set beyond its prefix length", hint: "did you mean " + p.Masked().String() + "?"}
+		return list, &addressProblem{found: quote(s) + " has bits set beyond its prefix length", hint: "did you mean " + p.Masked().String() + "?"}
 	}
-	return []netip.Prefix{p}, nil
+	return append(list, p), nil
 }
 
-// parseAddress reads one address; one mapped into IPv6 is the IPv4 address that
-// it stands for, since on the wire it is nothing else.
+// parseAddress reads one address. One that is mapped into IPv6 stands for the IPv4
+// address, since on the wire it is nothing else; the callers unmap it.
 func parseAddress(s string) (netip.Addr, *addressProblem) {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
@@ -100,25 +120,26 @@ func parseAddress(s string) (netip.Addr, *addressProblem) {
 	if a.Zone() != "" {
 		return a, &addressProblem{found: quote(s) + " has a zone", hint: "leave out %" + a.Zone()}
 	}
-	return a.Unmap(), nil
+	return a, nil
 }
 
-func parseAddressRange(s, first, last string) ([]netip.Prefix, *addressProblem) {
+func appendRange(list []netip.Prefix, s, first, last string) ([]netip.Prefix, *addressProblem) {
 	from, problem := parseAddress(first)
 	if problem != nil {
-		return nil, problem
+		return list, problem
 	}
 	to, problem := parseAddress(last)
 	if problem != nil {
-		return nil, problem
+		return list, problem
 	}
+	from, to = from.Unmap(), to.Unmap()
 	switch {
 	case from.BitLen() != to.BitLen():
-		return nil, &addressProblem{found: quote(s) + " goes from one address family to the other"}
+		return list, &addressProblem{found: quote(s) + " goes from one address family to the other"}
 	case to.Less(from):
-		return nil, &addressProblem{found: quote(s) + " ends before it begins", hint: "did you mean " + to.String() + "-" + from.String() + "?"}
+		return list, &addressProblem{found: quote(s) + " ends before it begins", hint: "did you mean " + to.String() + "-" + from.String() + "?"}
 	}
-	return rangePrefixes(from, to), nil
+	return append(list, rangePrefixes(from, to)...), nil
 }
 
 // disjoint sorts prefixes and leaves out those that lie in another.
@@ -126,9 +147,15 @@ func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	if len(prefixes) < 2 {
 		return prefixes
 	}
-	slices.SortFunc(prefixes, func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-	})
+	order := func(a, b netip.Prefix) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	}
+	if !slices.IsSortedFunc(prefixes, order) {
+		slices.SortFunc(prefixes, order)
+	}
 	kept := prefixes[:1]
 	for _, p := range prefixes[1:] {
 		if !kept[len(kept)-1].Contains(p.Addr()) {

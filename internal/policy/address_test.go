@@ -23,7 +23,7 @@ func TestRangePrefixes(t *testing.T) {
 		"::ffff:10.0.0.0-::ffff:10.0.0.255":              "[10.0.0.0/24]",
 	}
 	for text, want := range tests {
-		prefixes, problem := parseAddresses(text)
+		prefixes, problem := appendAddresses(nil, text)
 		if problem != nil || fmt.Sprint(prefixes) != want {
 			t.Errorf("%s is %v, %v; want %s", text, prefixes, problem, want)
 		}
@@ -72,7 +72,7 @@ func TestContains(t *testing.T) {
 			p, _ := address().Prefix(rapid.IntRange(20, 32).Draw(t, "bits"))
 			raw = append(raw, p)
 		}
-		ordered := disjointCopy(raw)
+		ordered := disjoint(slices.Clone(raw))
 		for range 20 {
 			a := address()
 			want := slices.ContainsFunc(raw, func(p netip.Prefix) bool { return p.Contains(a) })

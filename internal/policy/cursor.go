@@ -33,11 +33,7 @@ func (d *decoder) cursor(root *yaml.Node) *cursor {
 
 // child is the cursor of a node below c, with aliases followed.
 func (c *cursor) child(key string, index int, n *yaml.Node) *cursor {
-	if len(c.d.slab) == 0 {
-		c.d.slab = make([]cursor, 128)
-	}
-	at := &c.d.slab[0]
-	c.d.slab = c.d.slab[1:]
+	at := &c.d.cursors.take(1)[0]
 	*at = cursor{d: c.d, n: n, up: c, key: key, index: index, place: n, aliased: c.aliased}
 	if n.Kind == yaml.AliasNode {
 		at.n, at.aliased = n.Alias, true
@@ -100,6 +96,10 @@ func (c *cursor) known() bool {
 		return false
 	}
 	tag := c.n.Tag
+	switch tag {
+	case "!!str", "!!map", "!!seq":
+		return true
+	}
 	if !strings.HasPrefix(tag, "!") || strings.HasPrefix(tag, "!!") {
 		switch c.n.ShortTag() {
 		case "!!binary", "!!set", "!!omap", "!!pairs":
@@ -116,7 +116,10 @@ func (c *cursor) known() bool {
 	return false
 }
 
-func (c *cursor) isNull() bool { return c.n.Kind == yaml.ScalarNode && c.n.ShortTag() == "!!null" }
+func (c *cursor) isNull() bool {
+	// Most are texts; ShortTag takes long to find that out.
+	return c.n.Kind == yaml.ScalarNode && c.n.Tag != "!!str" && c.n.ShortTag() == "!!null"
+}
 
 // what names the kind of the node, for messages.
 func (c *cursor) what() string {

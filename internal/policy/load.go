@@ -9,8 +9,12 @@ import (
 
 // Limits of what is read.
 const (
-	// MaxPolicySize is the size in bytes up to which a policy is read.
-	MaxPolicySize = 16 << 20
+	// MaxPolicySize is the size in bytes up to which a policy is read: a hundred
+	// thousand rules of ten lines take a third of it.
+	MaxPolicySize = 64 << 20
+	// maxLibrarySize is the same for YAML that only yaml.v3 can read, which takes
+	// fifty times its size in memory.
+	maxLibrarySize = 16 << 20
 	// MaxListSize is the same for a list file of a group.
 	MaxListSize = 64 << 20
 	// maxAliased is how many nodes are read by way of aliases: a few nested
@@ -49,13 +53,13 @@ func Load(doc Document) (*Policy, []Warning, error) {
 		doc.Now = time.Now()
 	}
 	d := &decoder{doc: doc}
-	root := doc.Root
-	if root == nil {
-		root = d.parse(doc.Content)
+	d.tree = &tree{root: doc.Root}
+	if doc.Root == nil {
+		d.tree = d.parse(doc.Content)
 	}
 	var p *Policy
-	if root != nil && len(d.errs) == 0 {
-		p = d.policy(root)
+	if d.tree != nil && len(d.errs) == 0 {
+		p = d.policy(d.tree.root)
 	}
 	if d.more > 0 {
 		d.errs = append(d.errs, &Error{File: doc.Name, Found: fmt.Sprintf("%d more problems are not shown", d.more)})
@@ -77,14 +81,22 @@ type decoder struct {
 	aliased int
 	// prefixes and instructions count toward their bounds.
 	prefixes, instructions int
-	// slab holds cursors yet unused: there is one for each value of the policy.
-	slab []cursor
+	// tree is the text.
+	tree *tree
+	// cursors and fields hold one cursor for each value that is being read.
+	cursors slab[cursor]
+	fields  slab[*cursor]
+	// lists are the prefix lists of the policy.
+	lists prefixLists
+	// scratch are the lists that are being read: what they include and exclude.
+	scratch [2]listParts
 	// addressGroups and nameGroups are the groups by name; nil for a group that
 	// had problems, so that its uses do not add to them.
 	addressGroups map[string]*addressGroup
 	nameGroups    map[string]*nameGroup
-	// keys are the criteria of the rules as text, to find those that repeat.
-	keys []string
+	// keys tell the criteria of the rules apart, to find those that repeat.
+	keys []criteriaKey
+	key  keyMaker
 }
 
 // problem notes an error, up to the number that is told.

@@ -157,7 +157,7 @@ func TestLoadBounds(t *testing.T) {
 		wide += fmt.Sprintf("- {name: r%d, action: allow, layer3: {source: *l}}\n", i)
 	}
 	tests := map[string]struct{ text, want string }{
-		"too large":    {strings.Repeat("#", policy.MaxPolicySize+1), "the file has 16777217 bytes; accepted: a policy of at most 16777216 bytes"},
+		"too large":    {strings.Repeat("#", policy.MaxPolicySize+1), "the file has 67108865 bytes; accepted: a policy of at most 67108864 bytes"},
 		"alias bomb":   {bomb, "unknown key"},
 		"wide aliases": {wide, "the aliases of this policy stand for more than 1000000 values; use groups instead of aliases"},
 		"deep":         {"rules: " + strings.Repeat("[", 20000), "not YAML"},
@@ -166,7 +166,14 @@ func TestLoadBounds(t *testing.T) {
 			"rules: [{name: a, action: allow, layer7: {http: {paths: [" + strings.Repeat("'~(abcdefghijklmnopqrst){1000}', ", 200) + "/]}}}]",
 			"come to more than 1000000 instructions",
 		},
-		"deep JSON": {`{"rules": ` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}", "found a list"},
+		"large and not plain": {"mode: detect\n" + strings.Repeat("#\n", 9<<20) + "reject: &x always", "p:9437186: the file has 18874398 bytes, and here is YAML that is read in smaller files only; accepted: in files of more than 16777216 bytes no anchors"},
+		"large and wrong":     {strings.Repeat("#\n", 9<<20) + "mode: alow", "p:9437185:7: mode: \"alow\" is not known here"},
+		"one wide line":       {"rules: [ü" + strings.Repeat(",a", 1<<20) + "]", "1048557 more problems are not shown"},
+		"many quotes":         {"mode: '" + strings.Repeat("''", 8<<20) + "'", "is not known here"},
+		"many escapes":        {"mode: \"" + strings.Repeat("\\\"", 8<<20) + "\"", "is not known here"},
+		"rules without end":   {"rules:\n" + strings.Repeat("-\n", 1<<20), "1048556 more problems are not shown"},
+		"wide JSON":           {`{"groups": [1` + strings.Repeat(",1", 2_000_000) + "]}", "more than 2000000 outside of the rules or in one of them"},
+		"deep JSON":           {`{"rules": ` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}", "found a list"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,10 @@ func (f fields) get(key string) *cursor {
 
 // mapping reads a mapping whose keys are known.
 func (c *cursor) mapping(keys []string) (fields, bool) {
-	f, ok := c.entries("a mapping with the keys " + strings.Join(keys, ", "))
+	if c.n.Kind != yaml.MappingNode {
+		return c.entries("a mapping with the keys " + strings.Join(keys, ", "))
+	}
+	f, ok := c.entries("")
 	if !ok {
 		return nil, false
 	}
@@ -55,7 +58,7 @@ func (c *cursor) entries(accepted string) (fields, bool) {
 		c.fail("found "+c.what(), accepted, hint)
 		return nil, false
 	}
-	f := make(fields, 0, len(c.n.Content)/2)
+	f := fields(c.d.fields.take(len(c.n.Content) / 2))[:0]
 	var seen map[string]int
 	if len(c.n.Content) > 32 {
 		seen = make(map[string]int, len(c.n.Content)/2)

@@ -68,8 +68,6 @@ type nameList struct {
 	globs [][]string
 }
 
-func newNameList() *nameList { return &nameList{ways: map[string]uint8{}} }
-
 func (l *nameList) empty() bool { return len(l.ways) == 0 && len(l.globs) == 0 }
 
 // has looks up a name in normal form.
@@ -138,7 +136,10 @@ func (l *nameList) add(pattern string) (found, hint string) {
 		if problem != "" {
 			return quote(pattern) + " " + problem, hint
 		}
-		l.ways[name] |= way
+		if l.ways == nil {
+			l.ways = map[string]uint8{}
+		}
+		l.ways[strings.Clone(name)] |= way
 		return "", ""
 	}
 	if way == andUnder {
@@ -156,7 +157,7 @@ func (l *nameList) add(pattern string) (found, hint string) {
 			}
 			label = name
 		}
-		glob = append(glob, label)
+		glob = append(glob, strings.Clone(label))
 	}
 	if len(glob) > 127 {
 		return quote(pattern) + " has too many labels", ""

@@ -12,7 +12,7 @@ import (
 )
 
 // parse turns the text into nodes; nil means that problems were told.
-func (d *decoder) parse(content []byte) *yaml.Node {
+func (d *decoder) parse(content []byte) *tree {
 	if e := checkText(content, MaxPolicySize, "a policy"); e != nil {
 		d.problem(e)
 		return nil
@@ -21,7 +21,23 @@ func (d *decoder) parse(content []byte) *yaml.Node {
 	// JSON has its own reader: to YAML a surrogate pair is an error, and so is a
 	// key of more than 1024 characters.
 	if text := bytes.TrimLeft(content, " \t\r\n"); len(text) > 0 && text[0] == '{' && json.Valid(content) {
-		return parseJSON(content)
+		t, err := readJSON(string(content))
+		if err != nil {
+			d.problem(&Error{Found: err.Error(), Accepted: "lists of many addresses or names as list files"})
+		}
+		return t
+	}
+	t, line := readPlain(string(content))
+	if t != nil {
+		return t
+	}
+	if len(content) > maxLibrarySize {
+		d.problem(&Error{
+			Line:     line,
+			Found:    fmt.Sprintf("the file has %d bytes, and here is YAML that is read in smaller files only", len(content)),
+			Accepted: fmt.Sprintf("in files of more than %d bytes no anchors, aliases, tags, tabs and values of several lines", maxLibrarySize),
+		})
+		return nil
 	}
 	root, second, err := parseYAML(content)
 	switch {
@@ -32,7 +48,7 @@ func (d *decoder) parse(content []byte) *yaml.Node {
 	case second != nil:
 		d.problem(&Error{Line: second.Line, Column: second.Column, Found: "a second document begins here", Accepted: "one policy in a file"})
 	default:
-		return root
+		return &tree{root: root}
 	}
 	return nil
 }

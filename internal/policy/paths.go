@@ -78,7 +78,7 @@ func (s *PathSet) add(pattern string) (found, hint string) {
 		return fmt.Sprintf("a pattern of %d bytes", len(pattern)), fmt.Sprintf("patterns have at most %d", maxPattern)
 	}
 	if expression, isRE := strings.CutPrefix(pattern, "~"); isRE {
-		re, err := regexp.Compile(expression)
+		re, err := regexp.Compile(strings.Clone(expression))
 		if err != nil {
 			return quote(pattern) + " is not an RE2 expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "), ""
 		}
@@ -100,7 +100,7 @@ func (s *PathSet) add(pattern string) (found, hint string) {
 		if s.exact == nil {
 			s.exact = map[string]struct{}{}
 		}
-		s.exact[path] = struct{}{}
+		s.exact[strings.Clone(path)] = struct{}{}
 		return "", ""
 	}
 	if pattern == "*" {

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
@@ -45,20 +44,21 @@ func (c *cursor) addressGroup() {
 		if c.d.prefixes > maxPrefixes {
 			return "", "", ""
 		}
-		prefixes, problem := parseAddresses(entry)
+		before := len(g.prefixes)
+		prefixes, problem := appendAddresses(g.prefixes, entry)
 		if problem != nil {
 			return problem.found, acceptedInAddressGroup, problem.hint
 		}
-		if c.countPrefixes(len(prefixes)) {
-			g.prefixes = append(g.prefixes, prefixes...)
+		if c.countPrefixes(len(prefixes) - before) {
+			g.prefixes = prefixes
 		}
 		return "", "", ""
 	})
-	g.prefixes = disjoint(g.prefixes)
+	g.prefixes = c.d.lists.shared(slices.Clip(disjoint(g.prefixes)), true)
 	if !ok {
 		g = nil
 	}
-	c.d.addressGroups[c.key] = g
+	c.d.addressGroups[strings.Clone(c.key)] = g
 }
 
 const (
@@ -67,7 +67,7 @@ const (
 )
 
 func (c *cursor) nameGroup() {
-	g := &nameGroup{names: newNameList()}
+	g := &nameGroup{names: &nameList{}}
 	ok := c.group(func(entry string) (found, accepted, hint string) {
 		if found, hint = notInGroup(entry); found != "" {
 			return found, acceptedInNameGroup, hint
@@ -78,7 +78,7 @@ func (c *cursor) nameGroup() {
 	if !ok {
 		g = nil
 	}
-	c.d.nameGroups[c.key] = g
+	c.d.nameGroups[strings.Clone(c.key)] = g
 }
 
 // notInGroup refuses what only rules may say.
@@ -145,13 +145,13 @@ func (c *cursor) listFile(add func(entry string) (found, accepted, hint string))
 		c.d.problem(e)
 		return
 	}
-	content = bytes.TrimPrefix(content, []byte("\ufeff"))
+	rest := strings.TrimPrefix(string(content), "\ufeff")
 	empty := true
-	for line := 1; len(content) > 0; line++ {
-		text, rest, _ := bytes.Cut(content, []byte("\n"))
-		content = rest
-		text, _, _ = bytes.Cut(text, []byte("#"))
-		entry := string(bytes.TrimSpace(text))
+	for line := 1; rest != ""; line++ {
+		var entry string
+		entry, rest, _ = strings.Cut(rest, "\n")
+		entry, _, _ = strings.Cut(entry, "#")
+		entry = strings.TrimSpace(entry)
 		if entry == "" {
 			continue
 		}

@@ -33,7 +33,7 @@ func (c *cursor) http(r *Rule) *HTTP {
 					at.fail(quote(s)+" is not a method", accepted, "")
 					return
 				}
-				h.Methods = append(h.Methods, strings.ToUpper(s))
+				h.Methods = append(h.Methods, strings.Clone(strings.ToUpper(s)))
 			})
 		case "headers":
 			h.Headers = v.headers()
@@ -48,7 +48,7 @@ func (c *cursor) headers() []Header {
 	f, _ := c.entries("a mapping of header names to values")
 	var headers []Header
 	for _, v := range f {
-		h := Header{Name: strings.ToLower(v.key)}
+		h := Header{Name: strings.Clone(strings.ToLower(v.key))}
 		twice := slices.ContainsFunc(headers, func(o Header) bool { return o.Name == h.Name })
 		switch {
 		case !isToken(v.key):

@@ -32,86 +32,67 @@ func (c *cursor) layer3(r *Rule) {
 
 // addresses reads a list of addresses.
 func (c *cursor) addresses(r *Rule) AddressSet {
-	var include, exclude []netip.Prefix
-	var wanted, known, own bool
-	known = c.list(acceptedAddress, func(at *cursor) {
+	include, exclude := &c.d.scratch[0], &c.d.scratch[1]
+	*include, *exclude = listParts{own: include.own[:0]}, listParts{own: exclude.own[:0]}
+	var wanted, own bool
+	known := c.list(acceptedAddress, func(at *cursor) {
 		s, ok := at.text(acceptedAddress)
 		if !ok {
 			return
 		}
 		entry, except := strings.CutPrefix(s, "!")
+		parts := exclude
 		if !except {
 			wanted = true
+			parts = include
 		}
-		var prefixes []netip.Prefix
-		name, isGroup := strings.CutPrefix(entry, "group:")
-		if isGroup {
-			prefixes = at.groupAddresses(name)
-		} else {
-			own = true
-			var problem *addressProblem
-			if prefixes, problem = parseAddresses(entry); problem != nil {
-				at.fail(problem.found, acceptedAddress, problem.hint)
-			}
+		if name, isGroup := strings.CutPrefix(entry, "group:"); isGroup {
+			parts.addGroup(name, at.groupAddresses(name))
+			return
 		}
-		list := &include
-		if except {
-			list = &exclude
-		}
-		// A group that stands alone is shared rather than copied.
-		if shared := len(*list) == 0 && isGroup; shared || at.countPrefixes(len(prefixes)) {
-			*list = join(*list, prefixes)
-		}
+		own = true
+		at.appendAddresses(&parts.own, entry, acceptedAddress)
 	})
 	if !known {
 		return AddressSet{}
 	}
-	if wanted && len(include) == 0 {
+	if wanted && include.empty() {
 		r.Never = true
 		if !own {
 			c.d.warnf(c.line(), r.Name, "can never match: the groups of %s are empty", c.path())
 		}
 		return AddressSet{}
 	}
-	if !wanted {
-		if len(exclude) == 0 {
-			return AddressSet{}
-		}
-		include = everything
+	if !wanted && exclude.empty() {
+		return AddressSet{}
 	}
-	return AddressSet{Include: disjointCopy(include), Exclude: disjointCopy(exclude), sorted: true}
+	set := AddressSet{Include: everything, Exclude: c.joined(exclude), sorted: true}
+	if wanted {
+		set.Include = c.joined(include)
+	}
+	return set
 }
 
-// join appends without writing into the array of a group.
-func join(list, more []netip.Prefix) []netip.Prefix {
-	if len(list) == 0 {
-		return more[:len(more):len(more)]
+// appendAddresses reads an entry and appends its prefixes to a list, unless there
+// are too many.
+func (c *cursor) appendAddresses(list *[]netip.Prefix, entry, accepted string) {
+	before := len(*list)
+	more, problem := appendAddresses(*list, entry)
+	if problem != nil {
+		c.fail(problem.found, accepted, problem.hint)
 	}
-	return append(list, more...)
+	if problem == nil && c.countPrefixes(len(more)-before) {
+		*list = more
+	}
 }
 
-// disjointCopy leaves a list that is in order already as it is: that of a group.
-func disjointCopy(prefixes []netip.Prefix) []netip.Prefix {
-	ordered := true
-	for i := 1; i < len(prefixes) && ordered; i++ {
-		ordered = prefixes[i-1].Addr().Less(prefixes[i].Addr()) && !prefixes[i-1].Contains(prefixes[i].Addr())
-	}
-	if ordered {
-		return prefixes
-	}
-	return disjoint(slices.Clone(prefixes))
-}
-
-func (c *cursor) groupAddresses(name string) []netip.Prefix {
+func (c *cursor) groupAddresses(name string) *addressGroup {
 	g, ok := c.d.addressGroups[name]
 	if !ok {
 		_, other := c.d.nameGroups[name]
 		c.unknownGroup(name, "addresses", slices.Collect(maps.Keys(c.d.addressGroups)), other)
 	}
-	if g == nil {
-		return nil
-	}
-	return g.prefixes
+	return g
 }
 
 const acceptedProtocol = "the name or number of an IP protocol that layer4 does not know, such as gre or 132"

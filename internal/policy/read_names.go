@@ -10,7 +10,7 @@ const acceptedName7 = "a name example.com, *.example.com, **.example.com, .examp
 
 // names reads a list of domain names.
 func (c *cursor) names(r *Rule) *NameSet {
-	include, exclude := newNameList(), newNameList()
+	include, exclude := &nameList{}, &nameList{}
 	s := &NameSet{rest: true}
 	grouped := false
 	ok := c.list(acceptedName7, func(at *cursor) {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -117,14 +118,27 @@ func (c *cursor) rules() []Rule {
 		c.fail("found "+c.what(), "a list of rules", hint)
 		return nil
 	}
-	rules := make([]Rule, 0, len(c.n.Content))
-	lines := make(map[string]int, len(c.n.Content))
-	for i, n := range c.n.Content {
+	items, count := slices.Values(c.n.Content), len(c.n.Content)
+	if c.n == c.d.tree.rules {
+		items, count = c.d.tree.items, c.d.tree.count
+	}
+	// A text can have millions of items that are no rules.
+	count = min(count, 1<<18)
+	rules := make([]Rule, 0, count)
+	c.d.keys = make([]criteriaKey, 0, count)
+	lines := make(map[string]int, count)
+	i := 0
+	for n := range items {
 		if c.stopped() {
 			break
 		}
-		at := c.child("", i, n)
-		r, name := at.rule()
+		cursors, fields := c.d.cursors.mark, c.d.fields.mark
+		// Once there are errors, no rules are asked for.
+		if len(c.d.errs) == 0 || len(rules) == 0 {
+			rules = append(rules, Rule{})
+		}
+		r := &rules[len(rules)-1]
+		name := c.child("", i, n).rule(r)
 		if name != nil && r.Name != "" {
 			if first, twice := lines[r.Name]; twice {
 				name.fail("a rule named "+quote(r.Name)+" is there already", "a name of its own for each rule", secondHint(first))
@@ -132,7 +146,10 @@ func (c *cursor) rules() []Rule {
 				lines[r.Name] = name.line()
 			}
 		}
-		rules = append(rules, r)
+		// What the rule was read with is needed no more.
+		c.d.cursors.release(cursors)
+		c.d.fields.release(fields)
+		i++
 	}
 	return rules
 }

@@ -9,25 +9,26 @@ var ruleKeys = []string{"name", "description", "action", "mode", "direction", "e
 
 const acceptedName = "a name of a-z, 0-9, dot, underscore and hyphen, up to 128 long"
 
-// rule reads one rule; the second result is the place of its name.
-func (c *cursor) rule() (Rule, *cursor) {
-	r := Rule{Direction: AnyDirection, Line: c.line()}
+// rule reads one rule into r; the result is the place of its name.
+func (c *cursor) rule(r *Rule) *cursor {
+	*r = Rule{Direction: AnyDirection, Line: c.line()}
 	f, ok := c.mapping(ruleKeys)
 	if f == nil && !ok {
-		return r, nil
+		return nil
 	}
 	name := f.get("name")
 	if name == nil {
 		c.fail("the rule has no name", acceptedName, "")
 	} else if s, ok := name.text(acceptedName); ok {
 		if isName(s, "._-") {
-			r.Name = s
+			r.Name = strings.Clone(s)
 		} else {
 			name.fail(quote(s)+" cannot be a rule's name", acceptedName, "")
 		}
 	}
 	if v := f.get("description"); v != nil {
-		r.Description, _ = v.text("a text")
+		s, _ := v.text("a text")
+		r.Description = strings.Clone(s)
 	}
 	if v := f.get("action"); v != nil {
 		r.Action = v.action()
@@ -50,17 +51,17 @@ func (c *cursor) rule() (Rule, *cursor) {
 		}
 	}
 	if v := f.get("layer3"); v != nil {
-		v.layer3(&r)
+		v.layer3(r)
 	}
 	if v := f.get("layer4"); v != nil {
-		v.layer4(&r)
+		v.layer4(r)
 	}
 	if v := f.get("layer7"); v != nil {
-		v.layer7(&r)
-		v.impliedTransports(&r)
+		v.layer7(r)
+		v.impliedTransports(r)
 	}
-	c.d.keys = append(c.d.keys, criteriaKey(f))
-	return r, name
+	c.d.keys = append(c.d.keys, c.d.key.of(f))
+	return name
 }
 
 // impliedTransports narrows the transports to those that the criteria of layer7

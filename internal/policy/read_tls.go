@@ -87,7 +87,7 @@ func (c *cursor) fingerprints() []string {
 			at.fail(quote(s)+" is not a fingerprint", accepted, "")
 			return
 		}
-		sums = append(sums, strings.ToLower(strings.ReplaceAll(s, ":", "")))
+		sums = append(sums, strings.Clone(strings.ToLower(strings.ReplaceAll(s, ":", ""))))
 	})
 	return sums
 }

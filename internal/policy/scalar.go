@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -34,7 +35,8 @@ func (c *cursor) list(accepted string, each func(*cursor)) bool {
 	return false
 }
 
-// text is a scalar as it stands in the source: 1.0 stays 1.0.
+// text is a scalar as it stands in the source: 1.0 stays 1.0. It is part of the
+// source, so what keeps it clones it.
 func (c *cursor) text(accepted string) (string, bool) {
 	if !c.known() {
 		return "", false
@@ -66,15 +68,18 @@ func (c *cursor) flag() (value, ok bool) {
 
 // word reads one of some words and gives its index.
 func (c *cursor) word(words ...string) (int, bool) {
+	if c.n.Kind == yaml.ScalarNode && c.n.Tag == "!!str" {
+		if i := slices.Index(words, c.n.Value); i >= 0 {
+			return i, true
+		}
+	}
 	accepted := strings.Join(words, ", ")
 	s, ok := c.text(accepted)
 	if !ok {
 		return 0, false
 	}
-	for i, w := range words {
-		if s == w {
-			return i, true
-		}
+	if i := slices.Index(words, s); i >= 0 {
+		return i, true
 	}
 	hint := ""
 	if near := nearest(s, words); near != "" {

@@ -54,6 +54,7 @@ func (s *TextSet) add(pattern string) {
 	if s.fold {
 		pattern = strings.ToLower(pattern)
 	}
+	pattern = strings.Clone(pattern)
 	if !strings.Contains(pattern, "*") {
 		if s.exact == nil {
 			s.exact = map[string]struct{}{}

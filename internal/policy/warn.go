@@ -2,18 +2,27 @@ package policy
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // warn looks for what is accepted but hardly meant.
 func (d *decoder) warn(p *Policy) {
 	d.warnRepeated(p)
+	// Many rules may have the same sets, and the sets many prefixes.
+	empty := map[AddressSetID]bool{}
+	nothingLeft := func(s *AddressSet) bool {
+		if len(s.Exclude) == 0 {
+			return false
+		}
+		id := s.ID()
+		answer, known := empty[id]
+		if !known {
+			answer = nothingLeft(s)
+			empty[id] = answer
+		}
+		return answer
+	}
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		if r.expired(d.doc.Now) {
@@ -22,7 +31,7 @@ func (d *decoder) warn(p *Policy) {
 		if len(r.OtherProtocols) > 0 && len(r.Transports) > 0 {
 			d.warnf(r.Line, r.Name, "can never match: other_protocols are those that layer4 and layer7 do not have")
 		}
-		if nothingLeft(r.Source) || nothingLeft(r.Destination) {
+		if nothingLeft(&r.Source) || nothingLeft(&r.Destination) {
 			d.warnf(r.Line, r.Name, "can never match: its exceptions cover all of its addresses")
 		} else if !familiesMeet(r) {
 			d.warnf(r.Line, r.Name, "can never match: no address family has its sources, destinations and transports")
@@ -39,7 +48,7 @@ func (d *decoder) warn(p *Policy) {
 
 // warnRepeated finds rules behind one that takes all they could match.
 func (d *decoder) warnRepeated(p *Policy) {
-	first := make(map[string]*Rule, len(p.Rules))
+	first := make(map[criteriaKey]int32, len(p.Rules))
 	var all *Rule
 	for i := range p.Rules {
 		r := &p.Rules[i]
@@ -51,15 +60,15 @@ func (d *decoder) warnRepeated(p *Policy) {
 			continue
 		}
 		key := d.keys[i]
-		if before := first[key]; before != nil {
-			d.warnf(r.Line, r.Name, "can never match: the rule %s before it has the same criteria", before.Name)
+		if before, found := first[key]; found {
+			d.warnf(r.Line, r.Name, "can never match: the rule %s before it has the same criteria", p.Rules[before].Name)
 			continue
 		}
 		// A shadow rule takes nothing, and one that expires only for a while.
 		if r.Shadow || !r.Expires.IsZero() {
 			continue
 		}
-		first[key] = r
+		first[key] = int32(i)
 		if r.matchesAll() {
 			all = r
 		}
@@ -72,39 +81,9 @@ func (r *Rule) matchesAll() bool {
 		len(r.OtherProtocols) == 0 && !r.NeedsFacts() && r.Special == NoSpecial && !r.Never
 }
 
-// criteriaKey is the text of what a rule asks for, as far as two rules with
-// equal text ask for the same.
-func criteriaKey(f fields) string {
-	var b strings.Builder
-	for _, key := range []string{"direction", "layer3", "layer4", "layer7"} {
-		b.WriteByte('\n')
-		if v := f.get(key); v != nil && !(key == "direction" && v.n.Value == "any") {
-			appendNode(&b, v.n, 0)
-		}
-	}
-	return b.String()
-}
-
-func appendNode(b *strings.Builder, n *yaml.Node, depth int) {
-	switch {
-	case n.Kind == yaml.AliasNode:
-		// The anchor stands for what it holds; its name alone may be used twice.
-		fmt.Fprintf(b, "*%s:%d:%d", n.Value, n.Alias.Line, n.Alias.Column)
-	case n.Kind == yaml.ScalarNode:
-		b.WriteString(strconv.Quote(n.Value))
-	case depth < 8:
-		b.WriteByte('(')
-		for _, child := range n.Content {
-			appendNode(b, child, depth+1)
-			b.WriteByte(' ')
-		}
-		b.WriteByte(')')
-	}
-}
-
 // nothingLeft says whether each prefix of the set lies in one exception.
-func nothingLeft(s AddressSet) bool {
-	return len(s.Exclude) > 0 && !slices.ContainsFunc(s.Include, func(p netip.Prefix) bool {
+func nothingLeft(s *AddressSet) bool {
+	return !slices.ContainsFunc(s.Include, func(p netip.Prefix) bool {
 		return !within(s.Exclude, p)
 	})
 }
@@ -121,10 +100,11 @@ func within(prefixes []netip.Prefix, p netip.Prefix) bool {
 // familiesMeet says whether an address family is left by all criteria.
 func familiesMeet(r *Rule) bool {
 	v4, v6 := true, true
-	for _, s := range []AddressSet{r.Source, r.Destination} {
-		if !s.IsAny() {
-			v4 = v4 && slices.ContainsFunc(s.Include, func(p netip.Prefix) bool { return p.Addr().Is4() })
-			v6 = v6 && slices.ContainsFunc(s.Include, func(p netip.Prefix) bool { return p.Addr().Is6() })
+	for _, s := range []*AddressSet{&r.Source, &r.Destination} {
+		if n := len(s.Include); n > 0 {
+			// The prefixes are sorted, IPv4 first.
+			v4 = v4 && s.Include[0].Addr().Is4()
+			v6 = v6 && s.Include[n-1].Addr().Is6()
 		}
 	}
 	if len(r.Transports) == 0 {

@@ -8,6 +8,7 @@
 package securefile
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -81,6 +82,10 @@ func Copy(dst io.Writer, path string, access Access, limit int64) error {
 	}
 	if info.Size() > limit {
 		return tooLarge(path, limit)
+	}
+	if buffer, ok := dst.(*bytes.Buffer); ok {
+		// Growing bit by bit would take several times the size.
+		buffer.Grow(int(info.Size()) + bytes.MinRead)
 	}
 	// The file may grow while it is read, and some file systems give no size.
 	if _, err := io.Copy(dst, io.LimitReader(f, limit)); err != nil {

@@ -20,7 +20,7 @@ var refusals = []struct {
 	names   []string
 }{
 	{"empty", "", []string{"empty"}},
-	{"100 MB", strings.Repeat("# a line of a comment that goes on for a hundred bytes, so that a million of them are 100 MB........\n", 1e6), []string{"larger than 16 MiB"}},
+	{"100 MB", strings.Repeat("# a line of a comment that goes on for a hundred bytes, so that a million of them are 100 MB........\n", 1e6), []string{"larger than 64 MiB"}},
 	{"alias bomb", aliasBomb(), []string{":3:", "groups.addresses.a1"}},
 	{"binary", string(bytes.Repeat([]byte{0x7f, 'E', 'L', 'F', 0, 0xff, 0x80, 1}, 1000)), []string{}},
 	{"two rules of one name", rule("- {name: a, action: allow}\n- {name: a, action: block}"), []string{":4:", "rules[1].name"}},
