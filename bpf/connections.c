@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // The firewall proper: every packet of a watched interface, in and out.
-// Needs tcx (Linux 6.6), bpf_loop (5.17), map iteration by callback (5.13).
+// Needs bpf_loop (Linux 5.17), map iteration by callback (5.13).
 //
 // One lookup finds the connection; its entry says what becomes of the packet.
 // Only a connection's first packet, and the first after a change of policy,
@@ -111,7 +111,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
       settle(f, p->protocol, end);
     return 0;
   }
-  struct candidate *c = candidate || !counted ? NULL : candidate_of(k, f);
+  struct candidate *c = candidate || !counted ? NULL : candidate_of_given(k, f);
   if (c)
     c->last_own = now;
   if (candidate) {
@@ -204,7 +204,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     }
     opening = CONTINUES;
     __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (sender_is_high ? ARRIVES_FROM_HIGH : 0);
-    if (prepare_flow(skb, &k, p, arrival, now))
+    if (prepare_flow(skb, p, arrival, now) || judge_flow(&k, &w->flow, now))
       return PASS;
     __u32 drop = w->flow.flags & FLOW_DROP;
     if (followed && drop)

@@ -597,6 +597,7 @@ const (
 	ConnectionsVarOpeningSlots       = "opening_slots"
 	ConnectionsVarOpeningsTold       = "openings_told"
 	ConnectionsVarRejectMark         = "reject_mark"
+	ConnectionsVarTgidOffset         = "tgid_offset"
 	ConnectionsVarTypeAction         = "type_action"
 	ConnectionsVarTypeCounter        = "type_counter"
 	ConnectionsVarTypeDirection      = "type_direction"
@@ -719,6 +720,7 @@ type ConnectionsVariableSpecs struct {
 	OpeningSlots       *ebpf.VariableSpec `ebpf:"opening_slots"`
 	OpeningsTold       *ebpf.VariableSpec `ebpf:"openings_told"`
 	RejectMark         *ebpf.VariableSpec `ebpf:"reject_mark"`
+	TgidOffset         *ebpf.VariableSpec `ebpf:"tgid_offset"`
 	TypeAction         *ebpf.VariableSpec `ebpf:"type_action"`
 	TypeCounter        *ebpf.VariableSpec `ebpf:"type_counter"`
 	TypeDirection      *ebpf.VariableSpec `ebpf:"type_direction"`
@@ -847,6 +849,7 @@ type ConnectionsVariables struct {
 	OpeningSlots       *ebpf.Variable `ebpf:"opening_slots"`
 	OpeningsTold       *ebpf.Variable `ebpf:"openings_told"`
 	RejectMark         *ebpf.Variable `ebpf:"reject_mark"`
+	TgidOffset         *ebpf.Variable `ebpf:"tgid_offset"`
 	TypeAction         *ebpf.Variable `ebpf:"type_action"`
 	TypeCounter        *ebpf.Variable `ebpf:"type_counter"`
 	TypeDirection      *ebpf.Variable `ebpf:"type_direction"`

@@ -16,6 +16,10 @@ enum {
   AGENT_TIMEOUT_NS = 30 * 1000000000ULL,
 };
 
+// Where struct task_struct has its tgid, in bytes; 0 where the kernel gives it to
+// these programs by a helper (Linux 6.10). Set by the loader.
+volatile const __u32 tgid_offset = 0;
+
 // Whether the packet is sent by the agent itself. A first packet leaves in the
 // context of the process that connects. A dead agent's number may be another
 // process's by now, so it must have been heard of lately.
@@ -26,7 +30,11 @@ static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __
   struct agent *agent = bpf_map_lookup_elem(&agents, &zero);
   if (!agent || !agent->tgid || now - agent->alive > AGENT_TIMEOUT_NS)
     return 0;
-  return bpf_get_current_pid_tgid() >> 32 == agent->tgid;
+  if (!tgid_offset)
+    return bpf_get_current_pid_tgid() >> 32 == agent->tgid;
+  __u32 tgid = 0;
+  bpf_probe_read_kernel(&tgid, sizeof(tgid), (void *)bpf_get_current_task() + tgid_offset);
+  return tgid == agent->tgid;
 }
 
 // How a packet came: what it is to its connection, and which end sent it.
@@ -39,13 +47,13 @@ enum arrival {
 };
 
 // Puts together, in the workspace, the entry of a connection whose first packet
-// is p, with what it inherits, and judges it. Returns -1 where no policy is in
-// force.
-__noinline int prepare_flow(struct __sk_buff *skb, const struct flow_key *k, const struct packet *p,
-                            __u32 arrival, __u64 now) {
+// is p, with what it inherits. It is not judged here: the stacks of this and of the
+// walk together would be too much.
+__noinline int prepare_flow(struct __sk_buff *skb, const struct packet *p, __u32 arrival,
+                            __u64 now) {
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
-  if (!w || !k || !p)
+  if (!w || !p)
     return -1;
   struct flow *f = &w->flow;
   __builtin_memset(f, 0, sizeof(*f));
@@ -68,7 +76,7 @@ __noinline int prepare_flow(struct __sk_buff *skb, const struct flow_key *k, con
   if (!may_tell_opening(now))
     f->flags |= FLOW_QUIET;
   inherit(f, &w->inheritance);
-  return judge_flow(k, f, now);
+  return 0;
 }
 
 // Enters what prepare_flow() made. Returns the entry, also where another processor

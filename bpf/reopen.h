@@ -29,6 +29,16 @@ static __always_inline struct candidate *candidate_of(const struct flow_key *k,
   return f->tcp & TCP_CANDIDATE ? bpf_map_lookup_elem(&candidates, k) : NULL;
 }
 
+// The same in functions that are not inlined: before Linux 6.2 what they are given
+// a pointer to is no key of a map; a copy on the stack is.
+static __always_inline struct candidate *candidate_of_given(const struct flow_key *k,
+                                                            const struct flow *f) {
+  if (!(f->tcp & TCP_CANDIDATE))
+    return NULL;
+  struct flow_key own = *k;
+  return bpf_map_lookup_elem(&candidates, &own);
+}
+
 enum opening {
   CONTINUES = 0,
   CANDIDATE = 1, // a SYN that is no retransmission
@@ -58,7 +68,7 @@ __noinline int opening_of(const struct flow_key *k, const struct flow *f, const 
       return CONTINUES; // simultaneous open (RFC 9293 section 3.5)
     return CANDIDATE;
   }
-  struct candidate *c = candidate_of(k, f);
+  struct candidate *c = candidate_of_given(k, f);
   if (!c || candidate_by(f) == end || repeated)
     return CONTINUES;
   if (!closed && end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
@@ -78,7 +88,7 @@ __noinline int note_candidate(const struct flow_key *k, struct flow *f, const st
     return 0;
   __u32 end = how & CANDIDATE_END;
   __u32 after = segment_end(p);
-  struct candidate *c = candidate_of(k, f);
+  struct candidate *c = candidate_of_given(k, f);
   if (!c || c->initial != p->seq || candidate_by(f) != end) {
     struct candidate next = {
         .first = p->time,
@@ -86,9 +96,10 @@ __noinline int note_candidate(const struct flow_key *k, struct flow *f, const st
         .initial = p->seq,
         .after = after,
     };
-    if (bpf_map_update_elem(&candidates, k, &next, BPF_ANY))
+    struct flow_key own = *k; // as in candidate_of_given()
+    if (bpf_map_update_elem(&candidates, &own, &next, BPF_ANY))
       return 0;
-    c = bpf_map_lookup_elem(&candidates, k);
+    c = bpf_map_lookup_elem(&candidates, &own);
     if (!c)
       return 0;
     f->tcp |= TCP_CANDIDATE;

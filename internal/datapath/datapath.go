@@ -104,6 +104,9 @@ func (d *Datapath) load() error {
 	}
 	spec.Maps["flows"].MaxEntries = d.config.MaxEntries
 	spec.Maps["openings"].MaxEntries = openingSlots(d.config.MaxEntries)
+	if err := adapt(spec, d.log); err != nil {
+		return err
+	}
 	if err := setConstants(spec, d.config); err != nil {
 		return err
 	}
