@@ -349,6 +349,12 @@ const (
 	ConnectionsVerdictBLOCKED  ConnectionsVerdict = 3
 )
 
+type ConnectionsVlanKey struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Zone    uint32
+}
+
 type ConnectionsWorkspace struct {
 	_      structs.HostLayout
 	Packet struct {
@@ -365,6 +371,8 @@ type ConnectionsWorkspace struct {
 		IcmpError       uint8
 		IsLaterFragment uint8
 		HasOptions      uint8
+		IsTagged        uint8
+		_               [3]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -376,7 +384,6 @@ type ConnectionsWorkspace struct {
 		Bytes           uint32
 		Phantom         uint32
 	}
-	_           [4]byte
 	Flow        ConnectionsFlow
 	Inheritance struct {
 		_        structs.HostLayout
@@ -443,6 +450,7 @@ const (
 	ConnectionsMapTablesInForce      = "tables_in_force"
 	ConnectionsMapTrafficTotals      = "traffic_totals"
 	ConnectionsMapVerdictTotals      = "verdict_totals"
+	ConnectionsMapVlanDevices        = "vlan_devices"
 	ConnectionsMapWorkspaces         = "workspaces"
 	ConnectionsProgEgress            = "egress"
 	ConnectionsProgEgressL3          = "egress_l3"
@@ -548,6 +556,7 @@ type ConnectionsMapSpecs struct {
 	TablesInForce  *ebpf.MapSpec `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.MapSpec `ebpf:"traffic_totals"`
 	VerdictTotals  *ebpf.MapSpec `ebpf:"verdict_totals"`
+	VlanDevices    *ebpf.MapSpec `ebpf:"vlan_devices"`
 	Workspaces     *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
@@ -621,6 +630,7 @@ type ConnectionsMaps struct {
 	TablesInForce  *ebpf.Map `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.Map `ebpf:"traffic_totals"`
 	VerdictTotals  *ebpf.Map `ebpf:"verdict_totals"`
+	VlanDevices    *ebpf.Map `ebpf:"vlan_devices"`
 	Workspaces     *ebpf.Map `ebpf:"workspaces"`
 }
 
@@ -650,6 +660,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.TablesInForce,
 		m.TrafficTotals,
 		m.VerdictTotals,
+		m.VlanDevices,
 		m.Workspaces,
 	)
 }

@@ -46,8 +46,10 @@ struct flow_key {
   // type << 8 | code in network order, of a reply those of its query.
   __u16 low_port;
   __u16 high_port;
-  // The protocol, and in the upper 24 bits the zone: the VLAN ids of the packet,
-  // inner << 12 | outer, so that equal tuples of two networks stay apart.
+  // The protocol, and in the upper 24 bits the zone, so that equal tuples of two
+  // networks stay apart: the VLAN ids of the packet, those that its interface has
+  // taken off included, inner << 12 | outer; without any, the VRF of its interface
+  // as 0xfff << 12 | number (internal/datapath/zone.go).
   __u32 protocol_zone;
 };
 
