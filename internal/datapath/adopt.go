@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/packet"
@@ -68,7 +69,7 @@ func (p *paths) setZones(sockets []socket) error {
 	if len(zones) == 0 {
 		return nil
 	}
-	tables, err := netlink.NewHandle() // one socket for all questions
+	tables, err := netlink.NewHandle(unix.NETLINK_ROUTE) // one socket for all questions
 	if err != nil {
 		return fmt.Errorf("ask for routes: %w", err)
 	}

@@ -54,6 +54,7 @@ type Datapath struct {
 	paths      *paths          // the follower's, once there is one
 	news       *news           // closed to end the watch for interfaces; nil without
 	failed     map[string]bool // errors that were logged
+	looked     time.Duration   // what the last settle took, but for attaching
 	watchEnded sync.WaitGroup
 	names      nameCache
 

@@ -91,6 +91,7 @@ func (d *Datapath) follow(n *news) {
 		d.doChore(&routes, d.paths.readRoutes, &settling, anyway)
 		if settling.isDue() {
 			settling.do(d.settleAgain)
+			settling.took = d.looked // what hooks take, the kernel waits
 		}
 	}
 }
@@ -139,15 +140,23 @@ func (d *Datapath) stopWatching() {
 func (d *Datapath) settle() []error {
 	d.attach.Lock()
 	defer d.attach.Unlock()
+	began, hooks := time.Now(), time.Duration(0)
+	timed := func(began time.Time) { hooks += time.Since(began) }
+	defer func() { d.looked = time.Since(began) - hooks }()
 	zones := d.paths.zones()
 	for index, w := range d.attached {
 		i := d.paths.interfaces[index]
 		if i != nil && w.life == i.life && d.isChosen(i) {
-			w.name = i.name
+			if w.name != i.name {
+				d.log.Info("A watched interface was renamed.", zap.String("interface", i.name), zap.String("before", w.name))
+				w.name = i.name
+			}
 			continue
 		}
 		d.log.Info("No longer watching an interface.", zap.String("interface", w.name))
+		from := time.Now()
 		d.detachFrom(index)
+		timed(from)
 	}
 	errs := []error{d.note(zones)}
 	attachedAny := false
@@ -160,7 +169,10 @@ func (d *Datapath) settle() []error {
 		if d.news != nil && d.news.closed.Load() {
 			break // hundreds take seconds: the kernel waits at each until no packet is on its way
 		}
-		switch err := d.attachTo(i, zones[i.index]); {
+		from := time.Now()
+		err := d.attachTo(i, zones[i.index])
+		timed(from)
+		switch {
 		case errors.Is(err, unix.ENODEV): // gone meanwhile; the news of it come
 		case err != nil:
 			errs = append(errs, err)
