@@ -156,6 +156,9 @@ func TestVLANInVRF(t *testing.T) {
 	t.Parallel()
 	near, far := trunk(t)
 	near.vrf(t, "red", 10, "outer")
+	// By the main table it would be forwarded.
+	near.routeTo(t, "0.0.0.0/0", "198.18.0.2", nearName, 0)
+	near.sysctl(t, "net/ipv4/ip_forward", "1")
 	w := start(t, near, config{interfaces: "{include: [weir0, outer]}"})
 	for direction, c := range map[string]struct {
 		way
