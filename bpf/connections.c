@@ -44,7 +44,7 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
     // be: the next one is.
     if (p->is_later_fragment || (p->tcp_flags & TCP_FLAG_RST_))
       return TC_ACT_SHOT;
-    f->flags |= FLOW_CLOSED;
+    set_bits(&f->flags, FLOW_CLOSED);
     tell_due(k, f);
     // The receiver was not given this packet: its first byte is what it expects.
     return reset_both(skb, l2, p, egress, p->seq);

@@ -201,15 +201,15 @@ type ConnectionsFlow struct {
 	ShadowRule   uint32
 	Ifindex      uint32
 	Hook         [2]uint32
-	Flags        uint16
-	Tcp          uint16
+	Flags        uint32
+	Tcp          uint32
 	Direction    uint8
 	Verdict      uint8
 	Action       uint8
 	Reason       uint8
 	ShadowAction uint8
 	End          uint8
-	Pad          [6]uint8
+	Pad          [2]uint8
 	_            [4]byte
 }
 
@@ -231,6 +231,7 @@ const (
 	ConnectionsFlowFlagsFLOW_SETTLED        ConnectionsFlowFlags = 4096
 	ConnectionsFlowFlagsFLOW_QUIET          ConnectionsFlowFlags = 8192
 	ConnectionsFlowFlagsFLOW_FOLDED         ConnectionsFlowFlags = 16384
+	ConnectionsFlowFlagsFLOW_JUDGING        ConnectionsFlowFlags = 32768
 )
 
 type ConnectionsFlowKey struct {
@@ -483,6 +484,12 @@ const (
 	ConnectionsVerdictBLOCKED  ConnectionsVerdict = 3
 )
 
+type ConnectionsVlanKey struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Zone    uint32
+}
+
 type ConnectionsWorkspace struct {
 	_      structs.HostLayout
 	Packet struct {
@@ -500,6 +507,8 @@ type ConnectionsWorkspace struct {
 		IcmpError       uint8
 		IsLaterFragment uint8
 		HasOptions      uint8
+		IsTagged        uint8
+		_               [3]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -510,7 +519,6 @@ type ConnectionsWorkspace struct {
 		Packets         uint32
 		Bytes           uint32
 		Phantom         uint32
-		_               [4]byte
 	}
 	Flow        ConnectionsFlow
 	Inheritance struct {
@@ -587,6 +595,7 @@ const (
 	ConnectionsMapTablesInForce      = "tables_in_force"
 	ConnectionsMapTrafficTotals      = "traffic_totals"
 	ConnectionsMapVerdictTotals      = "verdict_totals"
+	ConnectionsMapVlanDevices        = "vlan_devices"
 	ConnectionsMapWalks              = "walks"
 	ConnectionsMapWorkspaces         = "workspaces"
 	ConnectionsProgEgress            = "egress"
@@ -709,6 +718,7 @@ type ConnectionsMapSpecs struct {
 	TablesInForce  *ebpf.MapSpec `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.MapSpec `ebpf:"traffic_totals"`
 	VerdictTotals  *ebpf.MapSpec `ebpf:"verdict_totals"`
+	VlanDevices    *ebpf.MapSpec `ebpf:"vlan_devices"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
 	Workspaces     *ebpf.MapSpec `ebpf:"workspaces"`
 }
@@ -799,6 +809,7 @@ type ConnectionsMaps struct {
 	TablesInForce  *ebpf.Map `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.Map `ebpf:"traffic_totals"`
 	VerdictTotals  *ebpf.Map `ebpf:"verdict_totals"`
+	VlanDevices    *ebpf.Map `ebpf:"vlan_devices"`
 	Walks          *ebpf.Map `ebpf:"walks"`
 	Workspaces     *ebpf.Map `ebpf:"workspaces"`
 }
@@ -837,6 +848,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.TablesInForce,
 		m.TrafficTotals,
 		m.VerdictTotals,
+		m.VlanDevices,
 		m.Walks,
 		m.Workspaces,
 	)

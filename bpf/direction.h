@@ -11,13 +11,20 @@
 #define AF_INET6 10
 
 // Whether the packet that comes in is for this host. The routing table knows:
-// it holds every local address of the interface's namespace.
+// it holds every local address of the interface's namespace, or of its VRF. A
+// tagged packet is seen before its VLAN device has it, which may be in another.
 static __always_inline int is_for_host(struct __sk_buff *skb, const struct packet *p) {
   if (skb->pkt_type == PACKET_OTHERHOST)
     return 0;
   if (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST)
     return 1;
   struct bpf_fib_lookup fib = {.ifindex = skb->ifindex};
+  if (p->is_tagged) {
+    struct vlan_key k = {.ifindex = skb->ifindex, .zone = p->zone};
+    __u32 *device = bpf_map_lookup_elem(&vlan_devices, &k);
+    if (device)
+      fib.ifindex = *device;
+  }
   if (p->is_ipv6) {
     fib.family = AF_INET6;
     __builtin_memcpy(fib.ipv6_src, p->source, 16);

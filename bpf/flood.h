@@ -170,15 +170,13 @@ static __always_inline void fold_event(const struct flow_key *k, const struct fl
 __noinline int fold_due(const struct flow_key *k, struct flow *f) {
   if (!k || !f)
     return 0;
-  if (!(f->flags & FLOW_START_TOLD)) {
+  if (!(__sync_fetch_and_or(&f->flags, FLOW_START_TOLD) & FLOW_START_TOLD)) {
+    set_bits(&f->flags, FLOW_FOLDED);
     fold_event(k, f, EVENT_START, f->first);
-    f->flags |= FLOW_START_TOLD | FLOW_FOLDED;
   }
-  f->flags &= ~FLOW_VERDICT_DUE;
-  if ((f->flags & FLOW_CLOSED) && !(f->flags & FLOW_END_TOLD)) {
+  clear_bits(&f->flags, FLOW_VERDICT_DUE);
+  if ((f->flags & FLOW_CLOSED) && !(__sync_fetch_and_or(&f->flags, FLOW_END_TOLD) & FLOW_END_TOLD))
     fold_event(k, f, EVENT_END, f->last);
-    f->flags |= FLOW_END_TOLD;
-  }
   return 0;
 }
 

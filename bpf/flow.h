@@ -47,8 +47,10 @@ struct flow_key {
   // type << 8 | code in network order, of a reply those of its query.
   __u16 low_port;
   __u16 high_port;
-  // The protocol, and in the upper 24 bits the zone: the VLAN ids of the packet,
-  // inner << 12 | outer, so that equal tuples of two networks stay apart.
+  // The protocol, and in the upper 24 bits the zone, so that equal tuples of two
+  // networks stay apart: the VLAN ids of the packet, those that its interface has
+  // taken off included, inner << 12 | outer; without any, the VRF of its interface
+  // as 0xfff << 12 | number (internal/datapath/zone.go).
   __u32 protocol_zone;
 };
 
@@ -71,6 +73,7 @@ enum flow_flags {
   FLOW_SETTLED = 1 << 12,  // both ends take part: nothing evicts it
   FLOW_QUIET = 1 << 13,    // too many opened with it: not told of until it settles
   FLOW_FOLDED = 1 << 14,   // quiet, and its start is in the count of a flood
+  FLOW_JUDGING = 1 << 15,  // a processor is judging it again
 };
 
 // struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.
@@ -109,16 +112,28 @@ struct flow {
   __u32 shadow_rule; // likewise, of the second walk where it differs
   __u32 ifindex;     // of the first packet
   __u32 hook[2];     // where the packets of each end are counted: ifindex << 1 | egress
-  __u16 flags;
-  __u16 tcp;
+  __u32 flags;
+  __u32 tcp;
   __u8 direction;
   __u8 verdict;
   __u8 action;
   __u8 reason;
   __u8 shadow_action;
   __u8 end;
-  __u8 pad[6];
+  __u8 pad[2];
 };
+
+// The two directions of a connection may be on two processors at once: bits are
+// changed atomically, so that neither undoes what the other did.
+static __always_inline void set_bits(__u32 *word, __u32 bits) {
+  if ((*word & bits) != bits)
+    __sync_fetch_and_or(word, bits);
+}
+
+static __always_inline void clear_bits(__u32 *word, __u32 bits) {
+  if (*word & bits)
+    __sync_fetch_and_and(word, ~bits);
+}
 
 // Times of which only differences count, and those to a few milliseconds.
 static __always_inline __u32 ticks(__u64 ns) { return ns >> 20; }

@@ -90,16 +90,19 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   f->shadow_rule = differs ? d->shadow_rule : NO_RULE;
   f->shadow_action = differs ? d->shadow_action : NO_ACTION;
   f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
-  f->flags &= ~(FLOW_DROP | FLOW_REJECT | FLOW_PREVENT);
+  __u32 flags = 0;
   f->verdict = DETECTED;
   if (set->prevent) {
-    f->flags |= FLOW_PREVENT;
+    flags = FLOW_PREVENT;
     f->verdict = d->action == BLOCK ? BLOCKED : d->reason == REASON_PENDING ? PENDING : ALLOWED;
     if (d->action == BLOCK)
-      f->flags |= FLOW_DROP;
+      flags |= FLOW_DROP;
     if (d->action == BLOCK && wants_reject(set, d->reject, f->direction))
-      f->flags |= FLOW_REJECT;
+      flags |= FLOW_REJECT;
   }
+  // In this order: what both policies drop never passes in between.
+  set_bits(&f->flags, flags);
+  clear_bits(&f->flags, (FLOW_DROP | FLOW_REJECT | FLOW_PREVENT) & ~flags);
   return 0;
 }
 
@@ -129,14 +132,17 @@ static __always_inline enum end_reason idle_reason(const struct flow *f) {
 
 // Judges an entry again, after a change of policy or at a duration rule's time.
 static __always_inline void judge_again(const struct flow_key *k, struct flow *f, __u64 now) {
+  // The other processor's packet is still judged as before.
+  if (__sync_fetch_and_or(&f->flags, FLOW_JUDGING) & FLOW_JUDGING)
+    return;
   __u8 verdict = f->verdict, action = f->action, reason = f->reason;
   __u32 due = f->judge_at && now >= f->judge_at;
-  if (judge_flow(k, f, now))
-    return;
-  if (f->flags & FLOW_CLOSED)
+  int failed = judge_flow(k, f, now);
+  clear_bits(&f->flags, FLOW_JUDGING);
+  if (failed || (f->flags & FLOW_CLOSED))
     return;
   if (verdict != f->verdict || action != f->action || reason != f->reason) {
-    f->flags |= FLOW_VERDICT_DUE;
+    set_bits(&f->flags, FLOW_VERDICT_DUE);
     count_judgement(k, f);
   }
   // Takes effect when the connection is cut, or ends by itself.

@@ -66,15 +66,15 @@ __noinline int prepare_flow(struct __sk_buff *skb, const struct packet *p, __u32
   f->ifindex = skb->ifindex;
   f->direction = direction_of(skb, p, egress, from_source);
   if (!!(arrival & ARRIVES_FROM_HIGH) == from_source)
-    f->flags |= FLOW_SOURCE_IS_HIGH;
+    set_bits(&f->flags, FLOW_SOURCE_IS_HIGH);
   if (p->is_ipv6 && p->hop_limit == 255)
-    f->flags |= FLOW_NEIGHBOR;
+    set_bits(&f->flags, FLOW_NEIGHBOR);
   if (interface_of(skb->ifindex) & INTERFACE_LOOPBACK)
-    f->flags |= FLOW_LOOPBACK;
+    set_bits(&f->flags, FLOW_LOOPBACK);
   if (own_process(skb, egress, now))
-    f->flags |= FLOW_OWN;
+    set_bits(&f->flags, FLOW_OWN);
   if (!may_tell_opening(now))
-    f->flags |= FLOW_QUIET;
+    set_bits(&f->flags, FLOW_QUIET);
   inherit(f, &w->inheritance);
   return 0;
 }
@@ -160,13 +160,13 @@ static __always_inline int follow(const struct flow_key *k, struct flow *f, cons
     f->tcp = 0;
     if (accepted)
       accept_candidate(f, c->initial, c->after);
-    f->flags &= ~(FLOW_CLOSED | FLOW_SOURCE_IS_HIGH);
+    clear_bits(&f->flags, FLOW_CLOSED | FLOW_SOURCE_IS_HIGH);
     if (accepted ? !sender_is_high : sender_is_high)
-      f->flags |= FLOW_SOURCE_IS_HIGH;
+      set_bits(&f->flags, FLOW_SOURCE_IS_HIGH);
     end = accepted ? DESTINATION : SOURCE;
   }
   if (track_tcp(f, p, end))
-    f->flags |= FLOW_CLOSED;
+    set_bits(&f->flags, FLOW_CLOSED);
   settle(f, p->protocol, end);
   return PASS;
 }

@@ -79,10 +79,10 @@ struct {
 } events SEC(".maps");
 
 enum interface_flags {
-  INTERFACE_WATCHED = 1u << 31,
+  INTERFACE_WATCHED = 1u << 31, // by its own hooks, or those of all beneath it
   INTERFACE_LOOPBACK = 1u << 30,
   INTERFACE_BRIDGE = 1u << 29,
-  INTERFACE_ZONE = (1u << 24) - 1, // of packets without a tag (flow_key.zone)
+  INTERFACE_ZONE = (1u << 24) - 1, // as in flow_key.protocol_zone
 };
 
 enum { LOW_INTERFACES = 1 << 16 };
@@ -103,6 +103,21 @@ struct {
   __type(key, __u32);
   __type(value, __u32);
 } high_interfaces SEC(".maps");
+
+// The VLAN device that is given the packets of a zone that come in by an interface
+// beneath it: the routing tables are asked in its name.
+struct vlan_key {
+  __u32 ifindex;
+  __u32 zone;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1 << 16);
+  __type(key, struct vlan_key);
+  __type(value, __u32);
+} vlan_devices SEC(".maps");
 
 // What is known of an interface; 0 of one that is not watched.
 static __always_inline __u32 interface_of(__u32 index) {

@@ -9,35 +9,50 @@
 
 enum { VLAN_ID = 0xfff };
 
+// Of a frame whose inner id is 4095: no VLAN has it (IEEE 802.1Q 9.6), and with
+// it the frame would be taken for a VRF's.
+#define NO_ZONE 0xffffffff
+
 static __always_inline __u32 is_tag(__u16 ethertype) {
   return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
+static __always_inline __u32 is_vrf(__u32 zone) { return zone >> 12 == VLAN_ID; }
+
+// The zone of a packet with one more tag. An id of 0 names no VLAN, only a
+// priority. A VRF's zone is for packets without an id.
+static __always_inline __u32 add_tag(__u32 zone, __u32 id) {
+  if (!id || zone == NO_ZONE)
+    return zone;
+  if (!zone || is_vrf(zone))
+    return id;
+  return id == VLAN_ID ? NO_ZONE : (zone & VLAN_ID) | id << 12;
+}
+
 // Follows up to MAX_TAGS VLAN tags (IEEE 802.1Q, 802.1ad); further ones are a
 // payload like any other. The outermost may have been taken off the packet and
-// be in the skb. Returns the ethertype of what they carry, 0 where the packet is
-// too short.
-static __always_inline __u16 skip_tags(struct __sk_buff *skb, struct packet *p) {
+// be in the skb; those of the interface's `zone` are gone already. Returns the
+// ethertype of what they carry, 0 where the packet is too short or has no zone.
+static __always_inline __u16 skip_tags(struct __sk_buff *skb, __u32 zone, struct packet *p) {
   __u16 ethertype = skb->protocol;
   __u32 tags = 0;
-  __u32 shift = 0; // of the next id: one of 0 names no VLAN, only a priority
   if (skb->vlan_present) {
-    p->zone = skb->vlan_tci & VLAN_ID;
-    shift = p->zone ? 12 : 0;
+    zone = add_tag(zone, skb->vlan_tci & VLAN_ID);
     tags = 1;
+    p->is_tagged = 1;
   }
   for (int i = 0; i < MAX_TAGS && is_tag(ethertype) && tags < MAX_TAGS; i++, tags++) {
     __u16 *tag = bytes_at(skb, p->network, 4);
     if (!tag)
       return 0;
-    __u32 id = bpf_ntohs(tag[0]) & VLAN_ID;
+    zone = add_tag(zone, bpf_ntohs(tag[0]) & VLAN_ID);
     ethertype = tag[1];
     p->network += 4;
-    if (!id)
-      continue;
-    p->zone |= id << (shift ? 12 : 0);
-    shift = 12;
+    p->is_tagged = 1;
   }
+  if (zone == NO_ZONE)
+    return 0;
+  p->zone = zone;
   return ethertype;
 }
 

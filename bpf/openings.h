@@ -55,7 +55,7 @@ static __always_inline __u32 evict(struct opening_slot *s, __u32 spares_streams)
   if (!(f->flags & FLOW_FOLLOWER)) {
     close_flow(f, f->flags & FLOW_DROP ? f->end ? f->end : END_BLOCKED : END_EVICTED);
     if (tell_due(&key, f)) {
-      f->flags |= FLOW_QUIET; // no room for the event: it is counted
+      set_bits(&f->flags, FLOW_QUIET); // no room for the event: it is counted
       fold_due(&key, f);
     }
     count(COUNT_EVICTED);
@@ -102,14 +102,14 @@ static __always_inline void settle(struct flow *f, __u8 protocol, __u32 end) {
     return;
   if (end == DESTINATION) {
     if (protocol != IPPROTO_TCP)
-      f->tcp |= TCP_ANSWERED; // of TCP the tracker notes valid answers
+      set_bits(&f->tcp, TCP_ANSWERED); // of TCP the tracker notes valid answers
     return;
   }
   if (!(f->tcp & TCP_ANSWERED) || (protocol == IPPROTO_TCP && !acks_answer(f)))
     return;
-  f->flags |= FLOW_SETTLED;
+  set_bits(&f->flags, FLOW_SETTLED);
   if (!(f->flags & FLOW_FOLDED))
-    f->flags &= ~FLOW_QUIET; // its start is told now
+    clear_bits(&f->flags, FLOW_QUIET); // its start is told now
 }
 
 #endif

@@ -23,6 +23,7 @@ struct packet {
   __u8 icmp_error;        // it reports on a packet, which it may quote at `payload`
   __u8 is_later_fragment; // no transport header: ports are the first fragment's
   __u8 has_options;       // IPv4 options or IPv6 extension headers
+  __u8 is_tagged;         // a VLAN tag, if only of a priority
   __u32 network;          // offset of the network header
   __u32 zone;             // as in flow_key
   __u32 seq, ack;         // valid for TCP, host order

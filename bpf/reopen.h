@@ -102,10 +102,10 @@ __noinline int note_candidate(const struct flow_key *k, struct flow *f, const st
     c = bpf_map_lookup_elem(&candidates, &own);
     if (!c)
       return 0;
-    f->tcp |= TCP_CANDIDATE;
-    f->tcp &= ~TCP_CANDIDATE_BY_DESTINATION;
+    set_bits(&f->tcp, TCP_CANDIDATE);
+    clear_bits(&f->tcp, TCP_CANDIDATE_BY_DESTINATION);
     if (end == DESTINATION)
-      f->tcp |= TCP_CANDIDATE_BY_DESTINATION;
+      set_bits(&f->tcp, TCP_CANDIDATE_BY_DESTINATION);
   }
   if (is_after(after, c->after))
     c->after = after;

@@ -25,11 +25,11 @@ static __always_inline __u32 has_tcp(const struct flow *f, __u32 flag, __u32 end
 }
 
 static __always_inline void set_tcp(struct flow *f, __u32 flag, __u32 end) {
-  f->tcp |= flag << (end & 1);
+  set_bits(&f->tcp, flag << (end & 1));
 }
 
 static __always_inline void clear_tcp(struct flow *f, __u32 flag, __u32 end) {
-  f->tcp &= ~(flag << (end & 1));
+  clear_bits(&f->tcp, flag << (end & 1));
 }
 
 static __always_inline __u32 segment_end(const struct packet *p) {
@@ -50,7 +50,7 @@ static __always_inline void close_flow(struct flow *f, enum end_reason why) {
   if (f->flags & FLOW_CLOSED)
     return;
   f->end = why;
-  f->flags |= FLOW_CLOSED;
+  set_bits(&f->flags, FLOW_CLOSED);
 }
 
 // Whether an RST sent by `end` counts: only at exactly what its receiver expects
@@ -176,11 +176,11 @@ __noinline int track_tcp(struct flow *f, const struct packet *p, __u32 end) {
   if (!begins(f, p, end))
     return END_NONE;
   if (p->payload_bytes)
-    f->tcp |= TCP_DATA;
+    set_bits(&f->tcp, TCP_DATA);
   if (!advances(f, p, end) || !(p->tcp_flags & TCP_FLAG_ACK_) || !acknowledges(f, p->ack, end))
     return END_NONE;
   if (end == DESTINATION)
-    f->tcp |= TCP_ANSWERED;
+    set_bits(&f->tcp, TCP_ANSWERED);
   return (f->tcp & (TCP_FIN_ACKED * 3)) == TCP_FIN_ACKED * 3 ? END_FIN : END_NONE;
 }
 

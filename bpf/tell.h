@@ -52,12 +52,32 @@ static __always_inline void fill_event(struct event *e, const struct flow_key *k
   __builtin_memset(e->pad, 0, sizeof(e->pad));
 }
 
-static __always_inline int tell(const struct flow_key *k, const struct flow *f,
-                                enum event_kind kind, __u64 time) {
+// Whether an event is this processor's to send, and not another's.
+static __always_inline __u32 claim(struct flow *f, enum event_kind kind) {
+  switch (kind) {
+  case EVENT_START:
+    return !(__sync_fetch_and_or(&f->flags, FLOW_START_TOLD) & FLOW_START_TOLD);
+  case EVENT_VERDICT:
+    return __sync_fetch_and_and(&f->flags, ~FLOW_VERDICT_DUE) & FLOW_VERDICT_DUE;
+  case EVENT_END:
+    return !(__sync_fetch_and_or(&f->flags, FLOW_END_TOLD) & FLOW_END_TOLD);
+  default:
+    return 1;
+  }
+}
+
+// Sends an event. It is claimed when it has its place in the ring buffer, so that
+// those which follow it come after it.
+static __always_inline int tell(const struct flow_key *k, struct flow *f, enum event_kind kind,
+                                __u64 time) {
   struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
   if (!e) {
     count(COUNT_EVENT_DELAYED);
     return -1;
+  }
+  if (!claim(f, kind)) {
+    bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+    return 0;
   }
   fill_event(e, k, f);
   e->kind = kind;
@@ -79,18 +99,15 @@ __noinline int tell_due(const struct flow_key *k, struct flow *f) {
   if (!(f->flags & FLOW_START_TOLD)) {
     if (tell(k, f, EVENT_START, f->first))
       return -1;
-    f->flags |= FLOW_START_TOLD;
-    f->flags &= ~FLOW_VERDICT_DUE;
+    clear_bits(&f->flags, FLOW_VERDICT_DUE);
   }
   if (f->flags & FLOW_VERDICT_DUE) {
     if (tell(k, f, EVENT_VERDICT, f->last))
       return -1;
-    f->flags &= ~FLOW_VERDICT_DUE;
   }
   if ((f->flags & FLOW_CLOSED) && !(f->flags & FLOW_END_TOLD)) {
     if (tell(k, f, EVENT_END, f->last))
       return -1;
-    f->flags |= FLOW_END_TOLD;
   }
   return 0;
 }

@@ -127,17 +127,15 @@ static __always_inline int decode_transport(struct __sk_buff *skb, struct packet
 }
 
 // Reads the packet into p, which is all zero; l2 is the length of its link-layer
-// header. `zone` is that of the interface, for packets without a tag. Returns an
-// enum decoded. Not static, so that the verifier looks at it once.
+// header. `zone` is that of the interface. Returns an enum decoded. Not static, so that the
+// verifier looks at it once.
 __noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, struct packet *p) {
   struct fragmentation frag = {};
   int result;
   if (!p || l2 > ETH_HLEN)
     return MALFORMED;
   p->network = l2;
-  __u16 ethertype = skip_tags(skb, p);
-  if (!p->zone)
-    p->zone = zone;
+  __u16 ethertype = skip_tags(skb, zone, p);
   __u32 at = p->network;
   if (!ethertype || at > MAX_NETWORK)
     return MALFORMED;

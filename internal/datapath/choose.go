@@ -1,13 +1,8 @@
 package datapath
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"path"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // checkGlobs refuses globs that path.Match would.
@@ -22,17 +17,18 @@ func (d *Datapath) checkGlobs() error {
 	return nil
 }
 
-func (d *Datapath) isChosen(attrs *netlink.LinkAttrs, routed map[int]bool) bool {
-	if matchAny(d.config.Exclude, attrs.Name) {
+// isChosen says whether an interface is to be watched. Of itself a VRF's own
+// device is not: it is to its interfaces what loopback is to the host.
+func (d *Datapath) isChosen(i *iface) bool {
+	if matchAny(d.config.Exclude, i.name) {
 		return false
 	}
 	if len(d.config.Include) > 0 {
-		return matchAny(d.config.Include, attrs.Name)
+		return matchAny(d.config.Include, i.name)
 	}
-	return !isLoopback(attrs) && routed[attrs.Index]
+	_, routed := d.paths.routed[i.index]
+	return routed && !i.loopback && i.kind != "vrf"
 }
-
-func isLoopback(attrs *netlink.LinkAttrs) bool { return attrs.Flags&net.FlagLoopback != 0 }
 
 func matchAny(globs []string, name string) bool {
 	for _, g := range globs {
@@ -41,27 +37,4 @@ func matchAny(globs []string, name string) bool {
 		}
 	}
 	return false
-}
-
-// routedInterfaces are those that a route leads through to other hosts. Every
-// IPv6 interface has routes for link-local and multicast addresses: they do not
-// count.
-func routedInterfaces() (map[int]bool, error) {
-	routed := map[int]bool{}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := netlink.RouteList(nil, family)
-		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
-			return nil, fmt.Errorf("list routes: %w", err)
-		}
-		for _, r := range routes {
-			if r.Type != unix.RTN_UNICAST || (r.Dst != nil && (r.Dst.IP.IsLinkLocalUnicast() || r.Dst.IP.IsMulticast())) {
-				continue
-			}
-			routed[r.LinkIndex] = true
-			for _, hop := range r.MultiPath {
-				routed[hop.LinkIndex] = true
-			}
-		}
-	}
-	return routed, nil
 }

@@ -53,7 +53,11 @@ type Datapath struct {
 
 	attach     sync.Mutex
 	attached   map[int]*watch // by interface index
-	watching   chan struct{}  // closed to end the watch for interfaces
+	noted      noted
+	paths      *paths          // the follower's, once there is one
+	news       *news           // closed to end the watch for interfaces; nil without
+	failed     map[string]bool // errors that were logged
+	looked     time.Duration   // what the last settle took, but for attaching
 	watchEnded sync.WaitGroup
 	names      nameCache
 
@@ -86,6 +90,7 @@ func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
 		return nil, err
 	}
 	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}}
+	d.noted = noted{flags: map[int]uint32{}, vlans: map[bpf.ConnectionsVlanKey]uint32{}}
 	if err := d.load(); err != nil {
 		lock.Close()
 		return nil, err

@@ -120,7 +120,7 @@ func (g *generator) frame() (data []byte, gso uint32) {
 	v6 := g.rarely(2)
 	for range g.one(0, 0, 0, 1, 1, 2, 3) {
 		b = binary.BigEndian.AppendUint16(b, uint16(g.one(0x8100, 0x8100, 0x88a8)))
-		b = binary.BigEndian.AppendUint16(b, uint16(g.one(0, 1, 2, 0x2001)))
+		b = binary.BigEndian.AppendUint16(b, uint16(g.one(0, 1, 2, 0x2001, 0xfff)))
 	}
 	kind := 0x0800
 	if v6 {

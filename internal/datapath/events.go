@@ -116,6 +116,7 @@ func tupleOf(k *bpf.ConnectionsEvent) packet.Tuple {
 		Source:      addressOf(k.Source),
 		Destination: addressOf(k.Destination),
 		Protocol:    k.Protocol,
+		Zone:        packet.Zone{Outer: uint16(k.Zone & vlanID), Inner: uint16(k.Zone >> 12)},
 	}
 	first, second := networkOrder(k.SourcePort), networkOrder(k.DestinationPort)
 	switch {

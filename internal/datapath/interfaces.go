@@ -3,10 +3,13 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // Attach watches the chosen interfaces, and from then on those that appear and
@@ -15,154 +18,188 @@ func (d *Datapath) Attach() error {
 	if err := d.checkGlobs(); err != nil {
 		return err
 	}
-	d.watching = make(chan struct{})
-	links := make(chan netlink.LinkUpdate, 64)
-	routes := make(chan netlink.RouteUpdate, 64)
-	watching := d.watching
-	report := func(err error) {
-		select {
-		case <-watching: // the end of the subscription is told as an error
-		default:
-			d.log.Warn("The kernel's news of interfaces were interrupted.", zap.Error(err))
-		}
-	}
-	err := netlink.LinkSubscribeWithOptions(links, d.watching, netlink.LinkSubscribeOptions{ErrorCallback: report})
+	ofRoutes := len(d.config.Include) == 0
+	news, err := openNews(ofRoutes) // before they are listed: nothing is missed
 	if err != nil {
-		return fmt.Errorf("follow interfaces: %w", err)
-	}
-	err = netlink.RouteSubscribeWithOptions(routes, d.watching, netlink.RouteSubscribeOptions{ErrorCallback: report})
-	if err != nil {
-		close(d.watching)
-		d.watching = nil
-		return fmt.Errorf("follow routes: %w", err)
-	}
-	if err := d.firstRefresh(); err != nil {
-		d.stopWatching()
-		drain(links, routes)
 		return err
 	}
+	d.paths = newPaths(ofRoutes)
+	if err := d.firstSettle(); err != nil {
+		return errors.Join(err, news.close())
+	}
+	d.news = news
 	d.watchEnded.Add(1)
-	go d.follow(links, routes)
+	go d.follow(news)
 	return nil
 }
 
-// firstRefresh attaches to the interfaces that are there. Where nothing was
+// firstSettle attaches to the interfaces that are there. Where nothing was
 // watched before, by nobody, it takes over the connections that are open.
-func (d *Datapath) firstRefresh() error {
+func (d *Datapath) firstSettle() error {
+	if err := d.paths.read(); err != nil {
+		return err
+	}
 	if !d.tookOver && len(d.attached) == 0 {
 		if err := d.adopt(); err != nil {
 			return fmt.Errorf("take over open connections: %w", err)
 		}
 	}
-	return d.refresh(true)
+	errs := d.settle()
+	errs = append(errs, d.leaveStale())
+	return errors.Join(errs...)
 }
 
-// settle is how long news are collected before the interfaces are looked at.
-const settle = 50 * time.Millisecond
-
-// follow looks again whenever an interface or a route changed. News may be lost
-// under load, so it looks now and then of its own accord.
-func (d *Datapath) follow(links chan netlink.LinkUpdate, routes chan netlink.RouteUpdate) {
+// follow takes in the kernel's news. They may be lost under load, so it looks
+// now and then of its own accord.
+func (d *Datapath) follow(n *news) {
 	defer d.watchEnded.Done()
-	defer drain(links, routes)
-	const anyway = 30 * time.Second
-	timer := time.NewTimer(anyway)
-	defer timer.Stop()
+	const (
+		anyway  = 30 * time.Second
+		collect = 50 * time.Millisecond // what is withdrawn is often put back at once
+		retry   = time.Second
+	)
+	var links, routes, settling chore
+	links.call(anyway)
+	routes.call(anyway)
 	for {
-		select {
-		case <-d.watching:
+		until := links.at
+		for _, c := range []*chore{&routes, &settling} {
+			if !c.at.IsZero() && c.at.Before(until) {
+				until = c.at
+			}
+		}
+		messages, err := n.read(until)
+		switch {
+		case errors.Is(err, os.ErrClosed):
 			return
-		case _, ok := <-links:
-			if !ok {
-				links = nil
-			}
-			timer.Reset(settle)
-		case _, ok := <-routes:
-			if !ok {
-				routes = nil
-			}
-			timer.Reset(settle)
-		case <-timer.C:
-			timer.Reset(anyway)
-			if err := d.refresh(false); err != nil {
-				d.log.Warn("The interfaces could not be looked at.", zap.Error(err))
-			}
+		case errors.Is(err, errMissed):
+			links.call(0)
+			routes.call(0)
+		case err != nil:
+			d.log.Warn("The kernel's news of interfaces were interrupted.", zap.Error(err))
+			time.Sleep(retry)
+			links.call(0)
+			routes.call(0)
+		}
+		if d.paths.learn(messages) {
+			settling.call(0)
+		}
+		if d.paths.doubtful {
+			routes.call(collect)
+		}
+		d.doChore(&links, d.readLinks, &settling, anyway)
+		d.doChore(&routes, d.paths.readRoutes, &settling, anyway)
+		if settling.isDue() {
+			settling.do(d.settleAgain)
+			settling.took = d.looked // what hooks take, the kernel waits
 		}
 	}
 }
 
-// drain lets the subscriptions' goroutines end.
-func drain(links chan netlink.LinkUpdate, routes chan netlink.RouteUpdate) {
-	if links != nil {
-		go func() {
-			for range links {
-			}
-		}()
+// readLinks lists the interfaces, and finds those whose hooks were lost: they are
+// attached to again.
+func (d *Datapath) readLinks() error {
+	d.attach.Lock()
+	defer d.attach.Unlock()
+	for _, w := range d.attached {
+		if w.isLost() {
+			w.life = 0
+		}
 	}
-	if routes != nil {
-		go func() {
-			for range routes {
-			}
-		}()
+	return d.paths.readLinks()
+}
+
+// doChore reads a list again where it is time, and what follows from it.
+func (d *Datapath) doChore(c *chore, read func() error, settling *chore, anyway time.Duration) {
+	if !c.isDue() {
+		return
 	}
+	c.do(func() {
+		if err := read(); err != nil {
+			d.log.Warn("The interfaces could not be looked at.", zap.Error(err))
+		}
+	})
+	c.call(anyway)
+	settling.call(0)
 }
 
 func (d *Datapath) stopWatching() {
-	if d.watching == nil {
+	if d.news == nil {
 		return
 	}
-	close(d.watching)
+	if err := d.news.close(); err != nil {
+		d.log.Warn("The kernel's news of interfaces could not be closed.", zap.Error(err))
+	}
 	d.watchEnded.Wait()
-	d.watching = nil
+	d.news = nil
 }
 
-// refresh attaches to the interfaces that are chosen now and leaves the others.
-// At the start an interface that cannot be watched is an error.
-func (d *Datapath) refresh(first bool) error {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
-	}
-	routed, err := routedInterfaces()
-	if err != nil {
-		return err
-	}
+// settle attaches to the interfaces that are chosen now, leaves the others, and
+// tells the programs what they are to know of them. What it returns are the
+// interfaces that could not be watched.
+func (d *Datapath) settle() []error {
 	d.attach.Lock()
 	defer d.attach.Unlock()
-	var errs []error
-	present := map[int]bool{}
-	for _, l := range links {
-		attrs := l.Attrs()
-		present[attrs.Index] = d.isChosen(attrs, routed)
-		d.names.set(uint32(attrs.Index), attrs.Name)
-		w := d.attached[attrs.Index]
-		if !present[attrs.Index] {
+	began, hooks := time.Now(), time.Duration(0)
+	timed := func(began time.Time) { hooks += time.Since(began) }
+	defer func() { d.looked = time.Since(began) - hooks }()
+	zones := d.paths.zones()
+	for index, w := range d.attached {
+		i := d.paths.interfaces[index]
+		if i != nil && w.life == i.life && d.isChosen(i) {
+			if w.name != i.name {
+				d.log.Info("A watched interface was renamed.", zap.String("interface", i.name), zap.String("before", w.name))
+				w.name = i.name
+			}
 			continue
 		}
-		if w != nil {
-			w.name = attrs.Name
+		d.log.Info("No longer watching an interface.", zap.String("interface", w.name))
+		from := time.Now()
+		d.detachFrom(index)
+		timed(from)
+	}
+	errs := []error{d.note(zones)}
+	attachedAny := false
+	for _, index := range slices.Sorted(maps.Keys(d.paths.interfaces)) {
+		i := d.paths.interfaces[index]
+		d.names.set(uint32(i.index), i.name)
+		if d.attached[i.index] != nil || !d.isChosen(i) {
 			continue
 		}
-		if err := d.attachTo(l); err != nil {
+		if d.news != nil && d.news.closed.Load() {
+			break // hundreds take seconds: the kernel waits at each until no packet is on its way
+		}
+		from := time.Now()
+		err := d.attachTo(i, zones[i.index])
+		timed(from)
+		switch {
+		case errors.Is(err, unix.ENODEV): // gone meanwhile; the news of it come
+		case err != nil:
 			errs = append(errs, err)
+		default:
+			attachedAny = true
+			d.log.Info("Watching an interface.", zap.String("interface", i.name), zap.Int("index", i.index))
+		}
+	}
+	if attachedAny {
+		errs = append(errs, d.note(zones))
+	}
+	return errs
+}
+
+// settleAgain logs what fails, once.
+func (d *Datapath) settleAgain() {
+	told := map[string]bool{}
+	for _, err := range d.settle() {
+		if err == nil {
 			continue
 		}
-		d.log.Info("Watching an interface.", zap.String("interface", attrs.Name), zap.Int("index", attrs.Index))
-	}
-	for index := range d.attached {
-		if !present[index] {
-			d.log.Info("No longer watching an interface.", zap.String("interface", d.attached[index].name))
-			d.detachFrom(index)
+		told[err.Error()] = true
+		if !d.failed[err.Error()] {
+			d.log.Error("An interface could not be watched.", zap.Error(err))
 		}
 	}
-	if first {
-		errs = append(errs, d.leaveStale())
-		return errors.Join(errs...)
-	}
-	for _, err := range errs {
-		d.log.Error("An interface could not be watched.", zap.Error(err))
-	}
-	return nil
+	d.failed = told
 }
 
 // leaveStale forgets the interfaces of an earlier instance that are no longer
@@ -179,19 +216,10 @@ func (d *Datapath) leaveStale() error {
 			}
 		}
 	}
-	noted, err := d.notedInterfaces()
-	if err != nil {
-		return err
+	if !d.tookOver {
+		return nil
 	}
-	for _, index := range noted {
-		if d.attached[index] != nil {
-			continue
-		}
-		if err := d.noteInterface(index, 0); err != nil {
-			return fmt.Errorf("forget interface %d: %w", index, err)
-		}
-	}
-	return nil
+	return d.forgetStale()
 }
 
 // Interfaces are the names of those watched.

@@ -2,7 +2,6 @@ package datapath
 
 import (
 	"net"
-	"strings"
 	"sync"
 )
 
@@ -10,7 +9,11 @@ import (
 // may be gone.
 type nameCache struct{ names sync.Map }
 
-func (c *nameCache) set(index uint32, name string) { c.names.Store(index, strings.Clone(name)) }
+func (c *nameCache) set(index uint32, name string) {
+	if known, ok := c.names.Load(index); !ok || known != name {
+		c.names.Store(index, name)
+	}
+}
 
 func (c *nameCache) get(index uint32) string {
 	if name, ok := c.names.Load(index); ok {

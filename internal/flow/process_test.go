@@ -85,6 +85,18 @@ func TestZones(t *testing.T) {
 	w.ends(3)
 	w.see(datagram(1), zoned)
 	w.ends(3)
+	// A VLAN device's packets have lost their outer tag.
+	once := datagram(1)
+	once.Zone = packet.Zone{Outer: 8}
+	w.see(once, zoned)
+	w.ends(3)
+	// A VRF keeps apart what bears no tag.
+	vrf := out
+	vrf.Zone = 0xfff<<12 | 7
+	w.see(datagram(1), vrf)
+	w.ends(4)
+	w.see(tagged, vrf)
+	w.ends(4)
 }
 
 func TestFragments(t *testing.T) {

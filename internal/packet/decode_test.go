@@ -106,6 +106,7 @@ func TestMalformed(t *testing.T) {
 		{"no link header", make([]byte, 13), packet.Short},
 		{"no ip header", ethernet(ip4), packet.Short},
 		{"cut tag", ethernet(0x8100, cat(0, 7, 8)), packet.Short},
+		{"an inner id that no VLAN has", ethernet(0x88a8, cat(0, 7, 0x81, 0, 0x0f, 0xff, 8, 0), syn()), packet.BadTag},
 		{"half an ipv6 header", ethernet(ip6, ipv6(packet.UDP)[:39]), packet.Short},
 		{"wrong version", ethernet(ip4, changed(syn(), 0, 0x65)), packet.BadVersion},
 		{"wrong version 6", ethernet(ip6, changed(ipv6(packet.UDP, udp("")), 0, 0x40)), packet.BadVersion},

@@ -131,6 +131,8 @@ func (p *Packet) tags(f *Frame, kind uint16, at, wire int) (int, Outcome) {
 		case id == 0:
 		case p.Zone.Outer == 0:
 			p.Zone.Outer = id
+		case id == 0x0fff:
+			return 0, p.malformed(BadTag)
 		default:
 			p.Zone.Inner = id
 		}

@@ -43,6 +43,9 @@ const (
 	Scattered
 	// BadLength: the UDP length is less than its header or more than the packet.
 	BadLength
+	// BadTag: an inner VLAN id of 4095, which no VLAN has (IEEE 802.1Q 9.6). Zones
+	// of VRFs are written with it (bpf/flow.h).
+	BadTag
 )
 
 // String names the reason.
@@ -50,7 +53,7 @@ func (r Reason) String() string {
 	names := [...]string{
 		"", "short", "cut", "bad_version", "bad_header_length", "bad_total_length", "bad_checksum",
 		"mapped_address", "too_many_extensions", "bad_extension_order", "tiny_fragment",
-		"bad_fragment", "overlap", "scattered", "bad_length",
+		"bad_fragment", "overlap", "scattered", "bad_length", "bad_tag",
 	}
 	if int(r) < len(names) {
 		return names[r]

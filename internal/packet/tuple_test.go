@@ -25,13 +25,13 @@ func TestNames(t *testing.T) {
 	for o := packet.Decoded; o <= packet.UnknownLink; o++ {
 		seen[o.String()] = true
 	}
-	for r := packet.Short; r <= packet.BadLength; r++ {
+	for r := packet.Short; r <= packet.BadTag; r++ {
 		seen[r.String()] = true
 	}
-	if len(seen) != 5+14 || seen["unknown"] || seen[""] {
+	if len(seen) != 5+15 || seen["unknown"] || seen[""] {
 		t.Errorf("%v", seen)
 	}
-	if packet.Outcome(99).String() != "unknown" || (packet.BadLength+1).String() != "unknown" {
+	if packet.Outcome(99).String() != "unknown" || (packet.BadTag+1).String() != "unknown" {
 		t.Error("what is no reason has the name of one")
 	}
 }

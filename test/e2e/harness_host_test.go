@@ -84,7 +84,7 @@ func (h *host) run(f func()) {
 
 func (h *host) netlink(t *testing.T, f func(*netlink.Handle) error) {
 	t.Helper()
-	n, err := netlink.NewHandleAt(netns.NsHandle(h.file.Fd()))
+	n, err := netlink.NewHandleAt(netns.NsHandle(h.file.Fd()), unix.NETLINK_ROUTE)
 	if err == nil {
 		defer n.Close()
 		err = f(n)

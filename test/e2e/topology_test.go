@@ -3,12 +3,10 @@ package e2e
 import (
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // router is a lab whose host a lies between b and a third host, c.
@@ -138,24 +136,7 @@ func TestBridge(t *testing.T) {
 func TestTUN(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	var tun *os.File
-	var err error
-	l.a.do(func() {
-		var fd int
-		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
-			return
-		}
-		tun = os.NewFile(uintptr(fd), "tun")
-		var request *unix.Ifreq
-		if request, err = unix.NewIfreq("tun0"); err == nil {
-			request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
-		}
-	})
-	if err != nil {
-		t.Skipf("no TUN devices here: %v", err)
-	}
-	t.Cleanup(func() { tun.Close() })
+	tun := l.a.openTUN(t, "tun0")
 	l.configure(t, l.a, "tun0", 20, 1)
 	w := start(t, l.a, config{interfaces: "{include: [tun0]}", policy: string(newPolicy(t, `
 mode: prevent
