@@ -6,19 +6,43 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
 )
 
-// watch is the two links of a watched interface. They are referenced as long as
-// they are wanted: the runtime closes, and so detaches, a link that is not.
+// watch is the two hooks of a watched interface.
 type watch struct {
 	name  string
-	life  uint64               // of its interface
-	hooks map[string]link.Link // by "ingress", "egress"
+	life  uint64          // of its interface
+	hooks map[string]hook // by "ingress", "egress"
 }
 
-// attachTo watches an interface. Links that an earlier instance left are given
+// hook is a program's place at one side of an interface: a tcx link (tcx.go), or
+// a filter where the kernel has none (clsact.go).
+type hook interface {
+	// keep lets it outlive the process; release takes that back.
+	keep(path string) error
+	release()
+	// isLost says whether the kernel has taken it away: with the interface, or at
+	// somebody else's request.
+	isLost() bool
+	// close ends it, unless it is kept.
+	close() error
+}
+
+// side is where an interface's packets are seen.
+type side struct {
+	name   string
+	tcx    ebpf.AttachType
+	clsact uint32 // parent of its filters
+}
+
+var (
+	ingressSide = side{"ingress", ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS}
+	egressSide  = side{"egress", ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS}
+)
+
+// attachTo watches an interface. Hooks that an earlier instance left are given
 // the new programs in one step, without a gap.
 func (d *Datapath) attachTo(i *iface, zone uint32) error {
 	ingress, egress, err := d.programsFor(i)
@@ -28,49 +52,30 @@ func (d *Datapath) attachTo(i *iface, zone uint32) error {
 	if err := d.noteInterface(i.index, interfaceFlags(i)|zone); err != nil {
 		return fmt.Errorf("note interface %s: %w", i.name, err)
 	}
-	w := &watch{name: i.name, life: i.life, hooks: map[string]link.Link{}}
+	w := &watch{name: i.name, life: i.life, hooks: map[string]hook{}}
 	for _, h := range []struct {
-		name    string
+		side    side
 		program *ebpf.Program
-		at      ebpf.AttachType
-	}{{"ingress", ingress, ebpf.AttachTCXIngress}, {"egress", egress, ebpf.AttachTCXEgress}} {
-		w.hooks[h.name], err = d.hook(i.index, h.name, h.program, h.at)
+	}{{ingressSide, ingress}, {egressSide, egress}} {
+		made, err := d.hook(i.index, h.side, h.program)
 		if err != nil {
-			w.unpin()
-			return errors.Join(fmt.Errorf("attach to %s %s: %w", i.name, h.name, err), w.close(),
+			w.release()
+			return errors.Join(fmt.Errorf("attach to %s %s: %w", i.name, h.side.name, err), w.close(),
 				d.noteInterface(i.index, 0))
 		}
+		w.hooks[h.side.name] = made
 	}
 	d.attached[i.index] = w
 	return nil
 }
 
-func (d *Datapath) hook(index int, name string, program *ebpf.Program, at ebpf.AttachType) (link.Link, error) {
-	path := d.pins.linkPath(index, name)
-	if kept, err := link.LoadPinnedLink(path, nil); err == nil {
-		if err := kept.Update(program); err == nil {
-			return kept, nil
-		}
-		// The interface it was made for is gone, and its index used again.
-		if err := errors.Join(kept.Unpin(), kept.Close()); err != nil {
-			return nil, fmt.Errorf("give up a stale link: %w", err)
-		}
+func (d *Datapath) hook(index int, s side, program *ebpf.Program) (hook, error) {
+	_, err := os.Stat(d.pins.mapPath("flows"))
+	kept := err == nil
+	if d.clsact {
+		return d.attachFilter(index, s, program, kept)
 	}
-	l, err := link.AttachTCX(link.TCXOptions{
-		Interface: index, Program: program, Attach: at, Anchor: link.Head(),
-	})
-	if errors.Is(err, ebpf.ErrNotSupported) {
-		return nil, fmt.Errorf("this kernel has no tcx hooks; Linux 6.6 or newer has: %w", err)
-	}
-	if err != nil {
-		return nil, needsPrivilege("attach", err)
-	}
-	if _, err := os.Stat(d.pins.mapPath("flows")); err == nil {
-		if err := l.Pin(path); err != nil {
-			return nil, errors.Join(fmt.Errorf("pin link: %w", err), l.Close())
-		}
-	}
-	return l, nil
+	return attachTCX(index, s, program, d.pins.linkPath(index, s.name), kept)
 }
 
 // programsFor picks the programs by whether packets start with an Ethernet
@@ -88,44 +93,31 @@ func (d *Datapath) programsFor(i *iface) (ingress, egress *ebpf.Program, err err
 // detachFrom ends the watch of an interface.
 func (d *Datapath) detachFrom(index int) {
 	w := d.attached[index]
-	w.unpin()
+	w.release()
 	if err := w.close(); err != nil {
 		d.log.Warn("An interface could not be left.", zap.String("interface", w.name), zap.Error(err))
 	}
 	delete(d.attached, index)
 }
 
-func (w *watch) pin(p pins, index int) error {
-	for name, l := range w.hooks {
-		path := p.linkPath(index, name)
-		if _, err := os.Stat(path); err == nil {
-			continue // taken over
-		}
-		if err := l.Pin(path); err != nil {
+func (w *watch) keep(p pins, index int) error {
+	for name, h := range w.hooks {
+		if err := h.keep(p.linkPath(index, name)); err != nil {
 			return fmt.Errorf("pin link %s of %s: %w", name, w.name, err)
 		}
 	}
 	return nil
 }
 
-func (w *watch) unpin() {
-	for _, l := range w.hooks {
-		if l == nil {
-			continue // it could not be attached
-		}
-		l.Unpin() // fails only where the file is gone already
+func (w *watch) release() {
+	for _, h := range w.hooks {
+		h.release()
 	}
 }
 
-// isLost says whether the kernel has taken a hook away: with the interface, or at
-// somebody else's request.
 func (w *watch) isLost() bool {
-	for _, l := range w.hooks {
-		info, err := l.Info()
-		if err != nil {
-			return false // not known
-		}
-		if tcx := info.TCX(); tcx != nil && tcx.Ifindex == 0 {
+	for _, h := range w.hooks {
+		if h.isLost() {
 			return true
 		}
 	}
@@ -134,10 +126,8 @@ func (w *watch) isLost() bool {
 
 func (w *watch) close() error {
 	var errs []error
-	for _, l := range w.hooks {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
+	for _, h := range w.hooks {
+		errs = append(errs, h.close())
 	}
 	return errors.Join(errs...)
 }

@@ -51,6 +51,7 @@ type Datapath struct {
 	swap   sync.Mutex
 	tables uint32 // number of the tables in force
 
+	clsact     bool // without tcx
 	attach     sync.Mutex
 	attached   map[int]*watch // by interface index
 	noted      noted

@@ -24,6 +24,7 @@ func (d *Datapath) Attach() error {
 		return err
 	}
 	d.paths = newPaths(ofRoutes)
+	d.chooseHooks()
 	if err := d.firstSettle(); err != nil {
 		return errors.Join(err, news.close())
 	}
@@ -215,6 +216,9 @@ func (d *Datapath) leaveStale() error {
 				return err
 			}
 		}
+	}
+	if err := d.leaveStaleFilters(); err != nil {
+		return err
 	}
 	if !d.tookOver {
 		return nil

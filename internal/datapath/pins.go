@@ -197,7 +197,7 @@ func (d *Datapath) SetKeep(keep bool) error {
 	defer d.attach.Unlock()
 	if !keep {
 		for _, w := range d.attached {
-			w.unpin()
+			w.release()
 		}
 		return d.pins.remove()
 	}
@@ -215,7 +215,7 @@ func (d *Datapath) SetKeep(keep bool) error {
 		}
 	}
 	for index, w := range d.attached {
-		if err := w.pin(d.pins, index); err != nil {
+		if err := w.keep(d.pins, index); err != nil {
 			return err
 		}
 	}

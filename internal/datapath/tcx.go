@@ -1,0 +1,76 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// tcxHook is a tcx link (Linux 6.6). It is referenced as long as it is wanted: the
+// runtime closes, and so detaches, a link that is not.
+type tcxHook struct{ link link.Link }
+
+// chooseHooks finds out whether the kernel has tcx, by trying: with an interface
+// that no namespace has, so that nothing is attached to.
+func (d *Datapath) chooseHooks() {
+	if d.clsact || len(missingCapabilities()) > 0 {
+		return
+	}
+	_, err := link.AttachTCX(link.TCXOptions{Interface: 0, Program: d.objects.Ingress, Attach: ebpf.AttachTCXIngress})
+	if !errors.Is(err, ebpf.ErrNotSupported) {
+		return // what else is wrong, the first interface says
+	}
+	d.clsact = true
+	d.log.Info("This kernel has no tcx hooks (Linux 6.6 has): clsact filters are used. Whoever removes an interface's clsact qdisc, " +
+		"or its filters, ends the watch of it for up to 30 s; and where Weir is killed, they stay, in detect mode too.")
+}
+
+// attachTCX attaches at the head of the chain, or gives the link that an earlier
+// instance pinned the program.
+func attachTCX(index int, s side, program *ebpf.Program, path string, kept bool) (hook, error) {
+	if old, err := link.LoadPinnedLink(path, nil); err == nil {
+		if err := old.Update(program); err == nil {
+			return tcxHook{old}, nil
+		}
+		// The interface it was made for is gone, and its index used again.
+		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
+			return nil, fmt.Errorf("give up a stale link: %w", err)
+		}
+	}
+	l, err := link.AttachTCX(link.TCXOptions{
+		Interface: index, Program: program, Attach: s.tcx, Anchor: link.Head(),
+	})
+	if err != nil {
+		return nil, needsPrivilege("attach", err)
+	}
+	if kept {
+		if err := l.Pin(path); err != nil {
+			return nil, errors.Join(fmt.Errorf("pin link: %w", err), l.Close())
+		}
+	}
+	return tcxHook{l}, nil
+}
+
+func (h tcxHook) keep(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil // taken over
+	}
+	return h.link.Pin(path)
+}
+
+// release fails only where the file is gone already.
+func (h tcxHook) release() { h.link.Unpin() }
+
+func (h tcxHook) isLost() bool {
+	info, err := h.link.Info()
+	if err != nil {
+		return false // not known
+	}
+	tcx := info.TCX()
+	return tcx != nil && tcx.Ifindex == 0
+}
+
+func (h tcxHook) close() error { return h.link.Close() }
