@@ -21,6 +21,11 @@ import (
 // judged at their next packet.
 func (d *Datapath) adopt() error {
 	sockets, err := connectedSockets(d.paths)
+	if errors.Is(err, unix.ENOENT) {
+		d.log.Warn("This kernel does not list sockets (modules inet_diag, tcp_diag and udp_diag): of connections that are open already, " +
+			"the direction is guessed from their ports.")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -72,10 +72,11 @@ func (d *Datapath) attachTo(i *iface, zone uint32) error {
 func (d *Datapath) hook(index int, s side, program *ebpf.Program) (hook, error) {
 	_, err := os.Stat(d.pins.mapPath("flows"))
 	kept := err == nil
+	path := d.pins.linkPath(index, s.name)
 	if d.clsact {
-		return d.attachFilter(index, s, program, kept)
+		return d.attachFilter(index, s, program, path, kept)
 	}
-	return attachTCX(index, s, program, d.pins.linkPath(index, s.name), kept)
+	return attachTCX(index, s, program, path, kept)
 }
 
 // programsFor picks the programs by whether packets start with an Ethernet

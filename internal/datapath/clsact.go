@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -13,8 +14,12 @@ import (
 
 // Before Linux 6.6 there is no tcx. A clsact qdisc has the same two places, and a
 // bpf filter in one, in direct-action mode, means by -1 what tcx means by it: the
-// next filter decides. Filters belong to the interface and not to a process, so
-// they outlive it without a pin.
+// next filter decides.
+//
+// A filter belongs to the interface: it would stay when its process is killed,
+// also where nothing is to stay. So the filter is a stub that goes on to the
+// program by way of an array of one, and the kernel empties such an array when no
+// process has it open and it is not pinned. A stub without a program lets pass.
 
 // What tells Weir's filters from others', in `tc filter show`: their name, which
 // also says that the qdisc was made for them.
@@ -24,15 +29,54 @@ const (
 	filterHandle   = 0x77656972 // "weir"
 )
 
-// filterHook is a filter of a clsact qdisc.
+// filterHook is a filter of a clsact qdisc, and the array of one program that it
+// goes on to, which is pinned where a link would be.
 type filterHook struct {
 	filter *netlink.BpfFilter
-	kept   bool
+	array  *ebpf.Map
 }
 
-// attachFilter puts the program before the filters of others, or gives the filter
-// that an earlier instance left the program. The kernel does either in one step.
-func (d *Datapath) attachFilter(index int, s side, program *ebpf.Program, kept bool) (hook, error) {
+// attachFilter puts the program before the filters of others, or gives it to the
+// filter that an earlier instance left. The kernel does either in one step.
+func (d *Datapath) attachFilter(index int, s side, program *ebpf.Program, path string, kept bool) (hook, error) {
+	array, err := ebpf.LoadPinnedMap(path, nil)
+	if err != nil {
+		array, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	}
+	if err != nil {
+		return nil, needsPrivilege("make the array of a filter's program", err)
+	}
+	if err := array.Put(uint32(0), program); err != nil {
+		return nil, errors.Join(fmt.Errorf("give a filter its program: %w", err), array.Close())
+	}
+	filter, err := d.putFilter(index, s, array)
+	if err != nil {
+		return nil, errors.Join(err, array.Close())
+	}
+	h := &filterHook{filter: filter, array: array}
+	if kept {
+		if err := h.keep(path); err != nil {
+			return nil, errors.Join(fmt.Errorf("pin the array of a filter's program: %w", err), h.close())
+		}
+	}
+	return h, nil
+}
+
+// stub goes on to the array's program, and lets pass where it has none.
+func stub(array *ebpf.Map) (*ebpf.Program, error) {
+	return ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "weir_stub", Type: ebpf.SchedCLS, License: "Dual BSD/GPL",
+		Instructions: asm.Instructions{
+			asm.LoadMapPtr(asm.R2, array.FD()),
+			asm.Mov.Imm(asm.R3, 0),
+			asm.FnTailCall.Call(),
+			asm.Mov.Imm(asm.R0, -1),
+			asm.Return(),
+		},
+	})
+}
+
+func (d *Datapath) putFilter(index int, s side, array *ebpf.Map) (*netlink.BpfFilter, error) {
 	made, err := makeQdisc(index)
 	if err != nil {
 		return nil, needsPrivilege("make the clsact qdisc", err)
@@ -41,34 +85,38 @@ func (d *Datapath) attachFilter(index int, s side, program *ebpf.Program, kept b
 	if err != nil {
 		return nil, err
 	}
+	other, err := filtersOf(index, s.opposite())
+	if err != nil {
+		return nil, err
+	}
+	p, err := stub(array)
+	if err != nil {
+		return nil, needsPrivilege("load a filter's program", err)
+	}
+	defer p.Close() // the filter keeps it
 	f := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: index, Parent: s.clsact, Handle: filterHandle, Protocol: unix.ETH_P_ALL,
 			Priority: headOf(all),
 		},
-		Name: filterName + s.name, Fd: program.FD(), DirectAction: true,
-	}
-	if f.Priority > 1 {
-		d.log.Warn("Another's filter, of another kind, has the first place: Weir sees what it passes on.",
-			zap.Int("index", index), zap.String("hook", s.name), zap.Uint16("preference", f.Priority))
+		Name: filterName + s.name, Fd: p.FD(), DirectAction: true,
 	}
 	put := netlink.FilterAdd
 	if old := ownFilter(all); old != nil {
 		put = netlink.FilterReplace
 		f.Priority, f.Handle = old.Priority, old.Handle
-		made = made || ownsQdisc(old)
-	} else if other, err := filtersOf(index, s.opposite()); err != nil {
-		return nil, err
-	} else if old := ownFilter(other); old != nil {
-		made = made || ownsQdisc(old) // for the other side, a moment ago
 	}
-	if made {
+	if f.Priority > 1 {
+		d.log.Warn("Another's filter, of another kind, has the first place: Weir sees what it passes on.",
+			zap.Int("index", index), zap.String("hook", s.name), zap.Uint16("preference", f.Priority))
+	}
+	if made || ownsQdisc(ownFilter(all)) || ownsQdisc(ownFilter(other)) {
 		f.Name += filterOwnQdisc
 	}
 	if err := put(f); err != nil {
 		return nil, needsPrivilege("attach a bpf filter (kernel module cls_bpf)", err)
 	}
-	return &filterHook{filter: f, kept: kept}, nil
+	return f, nil
 }
 
 // makeQdisc makes the interface's clsact qdisc, and says whether it was missing.
@@ -144,11 +192,19 @@ func ownFilter(all []netlink.Filter) *netlink.BpfFilter {
 	return nil
 }
 
-func ownsQdisc(f *netlink.BpfFilter) bool { return strings.HasSuffix(f.Name, filterOwnQdisc) }
+func ownsQdisc(f *netlink.BpfFilter) bool {
+	return f != nil && strings.HasSuffix(f.Name, filterOwnQdisc)
+}
 
-func (h *filterHook) keep(string) error { h.kept = true; return nil }
+func (h *filterHook) keep(path string) error {
+	if h.array.IsPinned() {
+		return nil // taken over
+	}
+	return h.array.Pin(path)
+}
 
-func (h *filterHook) release() { h.kept = false }
+// release fails only where the file is gone already.
+func (h *filterHook) release() { h.array.Unpin() }
 
 func (h *filterHook) isLost() bool {
 	all, err := netlink.FilterList(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: h.filter.LinkIndex}}, h.filter.Parent)
@@ -156,10 +212,10 @@ func (h *filterHook) isLost() bool {
 }
 
 func (h *filterHook) close() error {
-	if h.kept {
-		return nil
+	if h.array.IsPinned() {
+		return h.array.Close()
 	}
-	return removeFilter(h.filter)
+	return errors.Join(removeFilter(h.filter), h.array.Close())
 }
 
 // removeFilter removes a filter, and with the last one the qdisc, where Weir made

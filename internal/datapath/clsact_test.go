@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -221,6 +222,29 @@ func TestFiltersAreTakenOver(t *testing.T) {
 	end(d)
 	if _, err := os.Stat(d.pins.folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("pins are left: %v", err)
+	}
+}
+
+// TestFilterWithoutProcess: what is not kept lets pass when its process is gone,
+// which the kernel closes everything of.
+func TestFilterWithoutProcess(t *testing.T) {
+	d, index := openFilters(t)
+	swap(t, d, load(t, blocksAll))
+	seen := counting(t, index, 2)
+	attach(t, d)
+	before := seen()
+	sendFrames(t, index)
+	if n := seen() - before; n != 0 {
+		t.Errorf("%d frames passed", n)
+	}
+	for _, h := range d.attached[index].hooks {
+		h.(*filterHook).array.Close()
+	}
+	for end := time.Now().Add(10 * time.Second); seen() == before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing passes")
+		}
+		sendFrames(t, index)
 	}
 }
 

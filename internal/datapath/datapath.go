@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
 	"sync"
 	"time"
 
@@ -51,7 +53,8 @@ type Datapath struct {
 	swap   sync.Mutex
 	tables uint32 // number of the tables in force
 
-	clsact     bool // without tcx
+	clsact     bool           // without tcx
+	ending     chan os.Signal // with clsact: told when the process is asked to end
 	attach     sync.Mutex
 	attached   map[int]*watch // by interface index
 	noted      noted
@@ -191,6 +194,9 @@ func closeMaps(maps map[string]*ebpf.Map) {
 // Close ends the watch. Unless the datapath is pinned, the kernel forgets it.
 func (d *Datapath) Close() error {
 	d.stopWatching()
+	if d.ending != nil {
+		signal.Stop(d.ending)
+	}
 	d.attach.Lock()
 	defer d.attach.Unlock()
 	var errs []error

@@ -22,6 +22,10 @@ var parked = struct {
 // the process opens it again, or parkTime has passed and it is closed. Where the
 // process ends before, the kernel forgets what is not pinned.
 func (d *Datapath) Park() {
+	if len(d.ending) > 0 { // filters do not go with the process
+		d.closeParked()
+		return
+	}
 	d.stopWatching()
 	parked.Lock()
 	defer parked.Unlock()

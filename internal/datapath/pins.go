@@ -28,6 +28,9 @@ type pins struct{ folder string }
 // openPins finds the folder of the current network namespace. It makes nothing.
 func openPins() (pins, error) {
 	cookie, err := namespaceCookie()
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		return pins{}, tooOld(requirements)
+	}
 	if err != nil {
 		return pins{}, fmt.Errorf("identify the network namespace: %w", err)
 	}

@@ -54,14 +54,18 @@ func needsPrivilege(doing string, err error) error {
 // explainLoad says in a sentence what the kernel or the process lacks.
 func explainLoad(err error) error {
 	var verifier *ebpf.VerifierError
-	switch {
 	// The verifier, too, says "permission denied": of a load without CAP_PERFMON.
-	case errors.Is(err, os.ErrPermission) && len(missingCapabilities()) > 0:
+	if errors.Is(err, os.ErrPermission) && len(missingCapabilities()) > 0 {
 		return needsPrivilege("load the programs", err)
-	case errors.As(err, &verifier):
-		return fmt.Errorf("the kernel refuses the programs; they need Linux 6.6 or newer: %w", err)
-	case errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("this kernel lacks what the programs need; they need Linux 6.6 or newer: %w", err)
+	}
+	if old := tooOld(requirements); old != nil {
+		return fmt.Errorf("%w: %w", old, withoutLog(err))
+	}
+	if jitOff() {
+		return fmt.Errorf("the kernel's BPF compiler is off, which the programs need: sysctl net.core.bpf_jit_enable=1: %w", withoutLog(err))
+	}
+	if errors.As(err, &verifier) {
+		return fmt.Errorf("this kernel (Linux %s) refuses the programs, though it has what they need: please report this: %w", kernelRelease(), err)
 	}
 	return fmt.Errorf("load the programs: %w", err)
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // tcxHook is a tcx link (Linux 6.6). It is referenced as long as it is wanted: the
@@ -24,8 +26,10 @@ func (d *Datapath) chooseHooks() {
 		return // what else is wrong, the first interface says
 	}
 	d.clsact = true
+	d.ending = make(chan os.Signal, 1)
+	signal.Notify(d.ending, unix.SIGTERM, unix.SIGINT)
 	d.log.Info("This kernel has no tcx hooks (Linux 6.6 has): clsact filters are used. Whoever removes an interface's clsact qdisc, " +
-		"or its filters, ends the watch of it for up to 30 s; and where Weir is killed, they stay, in detect mode too.")
+		"or its filters, ends the watch of it for up to 30 s.")
 }
 
 // attachTCX attaches at the head of the chain, or gives the link that an earlier

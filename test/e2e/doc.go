@@ -2,6 +2,6 @@
 // network namespaces of the test's own, with real traffic. What it did is judged
 // twice: by what the peers could do, and by the records it wrote.
 //
-// The tests need root, a kernel with tcx (Linux 6.6) and the binary: WEIR_BIN
+// The tests need root, Linux 5.17 or newer and the binary: WEIR_BIN
 // names it, else it is bin/weir, which `make build` makes.
 package e2e

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/features"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -197,22 +196,9 @@ var needed = sync.OnceValue(func() string {
 	if os.Geteuid() != 0 {
 		return "needs root: makes network namespaces and loads programs into the kernel"
 	}
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()},
-	})
-	if err != nil {
-		return fmt.Sprintf("needs a kernel that loads BPF programs: %v", err)
+	if err := features.HaveProgramHelper(ebpf.SchedCLS, asm.FnLoop); err != nil {
+		return fmt.Sprintf("needs a kernel that loads Weir's programs (Linux 5.17): %v", err)
 	}
-	defer p.Close()
-	l, err := link.AttachTCX(link.TCXOptions{Interface: 1, Program: p, Attach: ebpf.AttachTCXIngress})
-	if err != nil {
-		if errors.Is(err, ebpf.ErrNotSupported) {
-			return "needs a kernel with tcx (Linux 6.6)"
-		}
-		return fmt.Sprintf("needs a kernel that attaches to interfaces: %v", err)
-	}
-	l.Close()
 	return ""
 })
 

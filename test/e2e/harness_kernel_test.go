@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // object is a map, program or link in the kernel, by its id, which is not used
@@ -117,15 +118,28 @@ func (h *host) attached(t *testing.T, name string) (ingress, egress int) {
 			return
 		}
 		for _, hook := range []struct {
-			at ebpf.AttachType
-			n  *int
-		}{{ebpf.AttachTCXIngress, &ingress}, {ebpf.AttachTCXEgress, &egress}} {
-			q, err := link.QueryPrograms(link.QueryOptions{Target: i.Attrs().Index, Attach: hook.at})
+			at     ebpf.AttachType
+			parent uint32 // where the kernel has no tcx
+			n      *int
+		}{
+			{ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS, &ingress},
+			{ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS, &egress},
+		} {
+			filters, err := netlink.FilterList(i, hook.parent)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			*hook.n = len(q.Programs)
+			*hook.n = len(filters)
+			q, err := link.QueryPrograms(link.QueryOptions{Target: i.Attrs().Index, Attach: hook.at})
+			if errors.Is(err, unix.EINVAL) {
+				continue // no tcx
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			*hook.n += len(q.Programs)
 		}
 	})
 	return ingress, egress
