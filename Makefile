@@ -34,6 +34,11 @@ test: build ## all tests; those that need the kernel run as root only, with sudo
 	@scripts/setup.sh test
 	@scripts/test.sh
 
+.PHONY: test-kernels
+test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20 minutes; KERNELS selects
+	@scripts/setup.sh kernels
+	@scripts/kernels/run.sh
+
 ##### building
 
 .PHONY: build

@@ -3,13 +3,15 @@
 # Makefile needs. Quick and silent when nothing is missing; says what to do
 # where it cannot help.
 #
-# usage: scripts/setup.sh build|test|ci
+# usage: scripts/setup.sh build|test|kernels|ci
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:package pairs; a package is installed when its command is missing.
 test_tools=(ip:iproute2 nft:nftables)
+# What boots other kernels (make test-kernels), and makes what they boot into.
+kernel_tools=(qemu-system-x86_64:qemu-system-x86 cpio:cpio xz:xz-utils zstd:zstd)
 # What regenerates and checks the kernel programs; `make build`, `make run` and
 # `make test` do without, since the objects are committed.
 bpf_tools=(clang-14:clang-14 llvm-strip-14:llvm-14 clang-format-14:clang-format-14)
@@ -76,12 +78,13 @@ require_go
 case ${1:-build} in
 build) ;;
 test) install_missing "${test_tools[@]}" ;;
+kernels) install_missing "${kernel_tools[@]}" ;;
 ci)
   install_missing "${test_tools[@]}" "${bpf_tools[@]}"
   [ -e /usr/include/bpf/bpf_helpers.h ] || install_packages libbpf-dev
   ;;
 *)
-  echo "usage: scripts/setup.sh build|test|ci" >&2
+  echo "usage: scripts/setup.sh build|test|kernels|ci" >&2
   exit 2
   ;;
 esac

@@ -3,12 +3,14 @@
 // after the other and turns the machine off. There is nothing else in it: no
 // shell, no tools.
 //
-// What the tests print goes to the second serial line, in frames that the script
+// What the tests print goes to a serial line of its own (WEIR_OUTPUT on the
+// kernel's command line, or the second of a PC), in frames that the script
 // takes apart: a line `\x01begin NAME`, the output, a line `\x01end STATUS`.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +26,7 @@ import (
 const (
 	moduleList = "/modules/order" // file names, those others need first
 	testList   = "/tests/list"    // NAME FOLDER ARGUMENTS…, a line each
-	outputLine = "/dev/ttyS1"
+	outputLine = "/dev/ttyS1"     // unless the kernel's command line has another
 )
 
 func main() {
@@ -97,7 +99,7 @@ func loadModules() error {
 
 // openOutput opens the serial line, told to leave what it carries as it is.
 func openOutput() (*os.File, error) {
-	f, err := os.OpenFile(outputLine, os.O_WRONLY|unix.O_NOCTTY, 0)
+	f, err := os.OpenFile(cmp.Or(os.Getenv("WEIR_OUTPUT"), outputLine), os.O_WRONLY|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the line for output: %w", err)
 	}
@@ -122,7 +124,7 @@ func runTest(out io.Writer, test []string) error {
 	cmd := exec.Command(filepath.Join("/tests", filepath.Base(test[0])+".test"), test[2:]...)
 	cmd.Dir = test[1]
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(os.Environ(), "HOME=/tmp", "TMPDIR=/tmp", "PATH=/bin", "WEIR_BIN=/bin/weir")
+	cmd.Env = append(os.Environ(), "HOME=/tmp", "TMPDIR=/tmp", "PATH=/bin", "WEIR_BIN=/bin/weir", "WEIR_PATIENCE=2m")
 	status := "ok"
 	if err := cmd.Run(); err != nil {
 		status = err.Error()

@@ -1,0 +1,82 @@
+#!/bin/bash
+# Runs tests on other kernels: boots each in an emulated machine without devices,
+# where an init of our own (test/kernels/init) runs the test binaries. Prints per
+# kernel what passed, failed and was skipped. Needs no root.
+#
+# KERNELS    releases of Debian's kernels (6.1 6.12)
+# TIMELIMIT  seconds per kernel (1500)
+# KEEP       a folder to leave the machines' output in
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/weir/kernels
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# One processor, and an emulated one: what measures time, or needs many
+# interfaces, routes or policies, is left to machines that are quick.
+skipped='^(TestMany|TestLarge|TestClassBench|TestEveryFault|TestMutants)'
+# Lives of the Collector: enforced with it dead, unloaded, its own exports, reset.
+whole='^(TestDeadAgent|TestUnloadLeavesNothing|TestExport|TestRefusedAtOnce)$'
+
+scripts/kernels/tests.sh "$work/tests"
+cat >"$work/tests/tests/list" <<LIST
+internal/datapath /src/internal/datapath -test.v=test2json -test.timeout=1000s -test.skip=$skipped
+test/e2e /src/test/e2e -test.v=test2json -test.timeout=400s -test.parallel=1 -test.run=$whole
+LIST
+
+# Splits the machine's output at the lines of its init, and reports on each part.
+report() {
+  local output=$1 name='' part=$work/part status
+  : >"$work/events"
+  : >"$part"
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+    $'\x01begin '*)
+      name=${line#$'\x01begin '}
+      : >"$part"
+      ;;
+    $'\x01end '*)
+      go tool test2json -t -p "$name" <"$part" >>"$work/events"
+      name=''
+      ;;
+    *) printf '%s\n' "$line" >>"$part" ;;
+    esac
+  done <"$output"
+  if [ -n "$name" ]; then # the machine ended in the middle
+    go tool test2json -t -p "$name" <"$part" >>"$work/events"
+  fi
+  go run -C tools ./testreport <"$work/events"
+}
+
+boot() {
+  local release=$1 unpacked version began=$SECONDS result=0
+  unpacked=$(scripts/kernels/fetch.sh "$release" "$cache") || return 1
+  version=$(ls "$unpacked/lib/modules")
+  scripts/kernels/initramfs.sh "$unpacked/lib/modules/$version" "$work/tests" "$work/initramfs" || return 1
+  : >"$work/output"
+  printf '== Linux %s\n' "$version"
+  timeout "${TIMELIMIT:-1500}" nice -n 10 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 1 -m 1024 \
+    -kernel "$unpacked/boot/vmlinuz-$version" -initrd "$work/initramfs" \
+    -append 'console=ttyS0 panic=-1 quiet' -no-reboot -display none -net none \
+    -serial "file:$work/console" -serial "file:$work/output" </dev/null || result=$?
+  if [ -n "${KEEP:-}" ]; then
+    mkdir -p "$KEEP"
+    cp "$work/output" "$KEEP/$release.output"
+    cp "$work/console" "$KEEP/$release.console"
+  fi
+  case $result in
+  0) ;;
+  124) echo "The time limit of ${TIMELIMIT:-1500} s is over." ;;
+  *) echo "The emulator ended with status $result." ;;
+  esac
+  report "$work/output" || result=1
+  grep -a -e '^init: ' -e 'Kernel panic' "$work/console" && result=1
+  printf '== Linux %s took %d s\n' "$version" $((SECONDS - began))
+  return "$result"
+}
+
+status=0
+for release in ${KERNELS:-6.1 6.12}; do
+  boot "$release" || status=1
+done
+exit "$status"
