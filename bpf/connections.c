@@ -29,7 +29,7 @@
 
 // Whether a connection that the policy cuts is reset, or falls silent.
 static __always_inline int resets_cut(const struct flow *f) {
-  __u32 slot = f->tables & 1;
+  __u32 slot = slot_of(f->tables);
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   return (f->flags & FLOW_REJECT) || (set && set->reject_mode != REJECT_NEVER);
 }
@@ -60,7 +60,7 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
 }
 
 static __always_inline int undecodable(int why) {
-  __u32 slot = current_tables() & 1;
+  __u32 slot = slot_of(current_tables());
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   __u32 prevent = set && set->prevent;
   __u32 drop = 0;
@@ -81,7 +81,7 @@ static __always_inline int undecodable(int why) {
 }
 
 static __always_inline __u32 relates_icmp(void) {
-  __u32 slot = current_tables() & 1;
+  __u32 slot = slot_of(current_tables());
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   return set && set->related_icmp;
 }

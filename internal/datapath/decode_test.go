@@ -46,7 +46,7 @@ func compareDecoders(t *testing.T, g *generator, frames int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Swap(tables, 0); err != nil {
+	if _, err := d.Swap(tables, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	known := packet.NewFragments(4096)

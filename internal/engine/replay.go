@@ -97,7 +97,7 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 // block, and the replay waits; it must not keep the slice.
 func (r *Replay) Start(sink func([]telemetry.Connection)) error {
 	if r.versions.latest() == nil {
-		if err := r.Apply(0, nil); err != nil {
+		if err := r.Apply(0, nil, nil); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replay
 		t.Fatal(err)
 	}
 	if text != "" {
-		if err := r.Apply(3, load(t, text)); err != nil {
+		if err := r.Apply(3, load(t, text), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -274,7 +274,7 @@ func BenchmarkReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := r.Apply(0, nil); err != nil {
+		if err := r.Apply(0, nil, nil); err != nil {
 			b.Fatal(err)
 		}
 		for err == nil {

@@ -68,6 +68,6 @@ func (e *Engine) sweepOnce() error {
 	e.sweeps.mu.Lock()
 	e.sweeps.last = found
 	e.sweeps.mu.Unlock()
-	e.versions.forget(found.OldestTables)
+	e.versions.forget(found.OldestTables, e.data.Held)
 	return nil
 }
