@@ -63,6 +63,9 @@ type ConnectionsDatagram struct {
 		Start uint16
 		End   uint16
 	}
+	Quoted   ConnectionsFlowKey
+	HasQuote uint8
+	Pad      [7]uint8
 }
 
 type ConnectionsDirection uint32
@@ -364,7 +367,9 @@ type ConnectionsWorkspace struct {
 		IcmpReply       uint8
 		IcmpError       uint8
 		IsLaterFragment uint8
+		IsFragment      uint8
 		HasOptions      uint8
+		_               [3]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -375,6 +380,7 @@ type ConnectionsWorkspace struct {
 		Packets         uint32
 		Bytes           uint32
 		Phantom         uint32
+		FragmentId      uint32
 	}
 	_           [4]byte
 	Flow        ConnectionsFlow

@@ -13,7 +13,7 @@
 // Whether the packet that comes in is for this host. The routing table knows:
 // it holds every local address of the interface's namespace.
 static __always_inline int is_for_host(struct __sk_buff *skb, const struct packet *p) {
-  if (skb->pkt_type == PACKET_OTHERHOST)
+  if (skb->pkt_type == PACKET_OTHERHOST || MUTANT(NEVER_FOR_HOST))
     return 0;
   if (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST)
     return 1;

@@ -7,6 +7,7 @@
 #ifndef WEIR_FRAGMENT_H
 #define WEIR_FRAGMENT_H
 
+#include "flow.h"
 #include "packet.h"
 
 enum {
@@ -43,6 +44,11 @@ struct datagram {
   __u8 icmp_error;
   __u8 used;
   struct piece pieces[MAX_PIECES];
+  // The connection that the first fragment, an ICMP error, quotes: the rest of it
+  // belongs to that one, too. Its protocol_zone is valid with has_quote.
+  struct flow_key quoted;
+  __u8 has_quote;
+  __u8 pad[7];
 };
 
 struct {
@@ -84,11 +90,10 @@ static __always_inline int is_bad_fragment(const struct fragmentation *frag) {
          frag->ahead + frag->offset + frag->length > MAX_DATAGRAM;
 }
 
-static __always_inline void
-fragment_key_of(const struct packet *p, const struct fragmentation *frag, struct fragment_key *k) {
+static __always_inline void fragment_key_of(const struct packet *p, struct fragment_key *k) {
   __builtin_memcpy(k->source, p->source, 16);
   __builtin_memcpy(k->destination, p->destination, 16);
-  k->id = frag->id;
+  k->id = p->fragment_id;
   k->protocol_zone = p->zone << 8 | (p->is_ipv6 ? 0 : p->protocol);
 }
 
@@ -115,7 +120,7 @@ static __always_inline void remember_fragment(const struct packet *p,
       .used = 1,
   };
   d.pieces[0] = piece_of(frag);
-  fragment_key_of(p, frag, &k);
+  fragment_key_of(p, &k);
   bpf_map_update_elem(&fragments, &k, &d, BPF_ANY);
 }
 
@@ -126,7 +131,7 @@ static __always_inline int add_piece(struct datagram *d, struct piece came) {
   for (int i = 0; i < MAX_PIECES; i++) {
     if (i >= d->used)
       break;
-    if (came.start < d->pieces[i].end && d->pieces[i].start < came.end)
+    if (came.start < d->pieces[i].end && d->pieces[i].start < came.end && !MUTANT(OVERLAPS))
       return -1;
     if (joins < 0 && (d->pieces[i].end == came.start || d->pieces[i].start == came.end))
       joins = i;
@@ -150,9 +155,10 @@ static __always_inline int add_piece(struct datagram *d, struct piece came) {
 static __always_inline int follow_fragment(struct packet *p, const struct fragmentation *frag,
                                            __u64 now) {
   struct fragment_key k;
-  fragment_key_of(p, frag, &k);
+  fragment_key_of(p, &k);
   struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
-  if (!d || now - d->started > (p->is_ipv6 ? FRAGMENT_TIMEOUT6 : FRAGMENT_TIMEOUT4))
+  if (MUTANT(NO_FOLLOW_UP) || !d ||
+      now - d->started > (p->is_ipv6 ? FRAGMENT_TIMEOUT6 : FRAGMENT_TIMEOUT4))
     return ORPHAN;
   __u32 which = frag->id % FRAGMENT_LOCKS;
   struct fragment_lock *lock = bpf_map_lookup_elem(&fragment_locks, &which);
@@ -171,6 +177,29 @@ static __always_inline int follow_fragment(struct packet *p, const struct fragme
   p->icmp_error = d->icmp_error;
   p->is_later_fragment = 1;
   return DECODED;
+}
+
+// Leaves the connection that p, a first fragment, quotes for those that follow.
+static __always_inline void remember_quote(const struct packet *p, const struct flow_key *quoted) {
+  struct fragment_key k;
+  fragment_key_of(p, &k);
+  struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
+  if (!d)
+    return;
+  d->quoted = *quoted;
+  d->has_quote = 1;
+}
+
+// Fills in the connection that the first fragment of p's datagram quotes. Returns
+// 0, or -1 where it quotes none.
+static __always_inline int recall_quote(const struct packet *p, struct flow_key *quoted) {
+  struct fragment_key k;
+  fragment_key_of(p, &k);
+  struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
+  if (!d || !d->has_quote || MUTANT(NO_RELATED_FRAGMENTS))
+    return -1;
+  *quoted = d->quoted;
+  return 0;
 }
 
 #endif

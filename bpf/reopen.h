@@ -33,7 +33,7 @@ __noinline int opening_of(const struct flow *f, const struct packet *p, __u32 en
     if (end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
         !has_tcp(f, TCP_SEEN, DESTINATION))
       return CONTINUES; // simultaneous open (RFC 9293 section 3.5)
-    return CANDIDATE;
+    return MUTANT(NO_CANDIDATE) ? REOPENS : CANDIDATE;
   }
   if (!(f->tcp & TCP_CANDIDATE) || candidate_by(f) == end || repeated)
     return CONTINUES;

@@ -104,7 +104,7 @@ static __always_inline int decode_icmp(struct __sk_buff *skb, struct packet *p, 
 static __always_inline void count_segments(struct __sk_buff *skb, struct packet *p) {
   p->packets = 1;
   __u32 size = skb->gso_size;
-  if (!size || p->payload_bytes <= size)
+  if (!size || p->payload_bytes <= size || MUTANT(NO_SEGMENTS))
     return;
   p->packets = (p->payload_bytes + size - 1) / size;
   p->bytes += (p->packets - 1) * (p->payload - p->network - p->phantom);
@@ -150,6 +150,8 @@ __noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, struct packet
   if (result)
     return result;
   p->packets = 1;
+  p->is_fragment = frag.is_fragment;
+  p->fragment_id = frag.id;
   if (frag.is_fragment && is_bad_fragment(&frag))
     return MALFORMED;
   __u32 end = at + p->bytes + p->phantom;

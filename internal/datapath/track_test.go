@@ -1,173 +1,306 @@
 package datapath
 
 import (
-	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/weirnet/weir/internal/classifier"
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
 )
 
-var generatedSequences = flag.Int("weir.sequences", 500, "sequences of packets that the kernel's tracker and Go's are compared on")
+var generatedSequences = flag.Int("weir.sequences", 6000, "sequences of packets that the kernel's tracker and Go's are compared on")
 
-var trackedPolicies = []string{
-	"mode: detect\n",
-	"mode: prevent\nreject: always\nrules: [{name: one, action: allow, layer4: {tcp: 1}}, {name: two, action: allow, layer4: [udp, icmp]}]",
-	"mode: prevent\nreject: never\nrules: [{name: three, action: block, layer4: {tcp: 1}}, {name: four, action: allow}]",
+const (
+	policiesAtOnce     = 3
+	sequencesPerRound  = 200
+	sequencesPerSwap   = 20 // of so many one has changes of policy, which take 30 ms each
+	rerouted           = 50 * time.Millisecond
+	pause              = 60 * time.Millisecond
+	rememberedDatagram = 4096
+)
+
+type stepKind int
+
+const (
+	aPacket stepKind = iota
+	aSwap
+	aSweep
+	aPause
+)
+
+// step is something that happens to both trackers.
+type step struct {
+	kind   stepKind
+	at     place // of a packet
+	frame  []byte
+	gso    uint32
+	policy int // that is put in force
+	// sweep has a bit for each of the four timeouts, set where it is over at once,
+	// and one for updates.
+	sweep int
 }
 
-// TestTrackerAgainstReference sends generated sequences of packets, with changes
-// of policy between them, through the program and through internal/flow: the
-// answers and the events must be the same. A difference is cut down to the
-// shortest sequence that shows it.
+// inspected is a policy in its three forms.
+type inspected struct {
+	text   policyText
+	policy *policy.Policy
+	tables *classifier.Tables
+}
+
+func inspect(text policyText) (*inspected, error) {
+	p, err := text.load()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := classifier.Compile(p, time.Now())
+	return &inspected{text, p, tables}, err
+}
+
+// twins are the kernel's tracker and the reference.
+type twins struct {
+	*world
+	policies  []*inspected
+	inForce   int // the policy that the kernel has; -1: another
+	retries   int
+	sightings int
+	swaps     int
+}
+
+func newTwins(t testing.TB, d *Datapath) *twins {
+	return &twins{world: newWorld(t, d), inForce: -1}
+}
+
+// round draws policies for the next sequences.
+func (w *twins) round(t testing.TB, r *rand.Rand) {
+	t.Helper()
+	w.policies, w.inForce = nil, -1
+	for range policiesAtOnce {
+		p, err := inspect(policies{r}.policy())
+		if err != nil {
+			t.Fatalf("a generated policy is refused: %v\n%s", err, p.text)
+		}
+		w.policies = append(w.policies, p)
+	}
+}
+
+// find compares the two on so many sequences, and returns the first that shows a
+// difference, and its number.
+func (w *twins) find(t testing.TB, r *rand.Rand, sequences int) ([]step, string, int) {
+	t.Helper()
+	g := &traffic{Rand: r, world: w.world}
+	for n := range sequences {
+		if n%sequencesPerRound == 0 {
+			w.round(t, r)
+		}
+		if n%sequencesPerRound == 0 {
+			w.setAgent(t, r.IntN(3) == 0)
+		}
+		first := max(w.inForce, 0)
+		steps := append([]step{{kind: aSwap, policy: first}}, g.sequence(r.IntN(sequencesPerSwap) == 0)...)
+		if difference := w.try(t, steps); difference != "" {
+			return steps, difference, n
+		}
+	}
+	return nil, "", sequences
+}
+
+// TestTrackerAgainstReference sends generated sequences of packets, under
+// generated policies, by several interfaces, through the programs and through
+// internal/flow: answers, events and counters must be the same. A difference is
+// cut down to the least that shows it.
 func TestTrackerAgainstReference(t *testing.T) {
-	d := open(t)
-	inForce = -1
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	for n := range *generatedSequences {
-		steps := sequence(random)
-		if difference := tryTwice(t, d, steps); difference != "" {
-			steps = shorten(t, d, steps)
-			t.Fatalf("sequence %d: %s\n%s", n, tryTwice(t, d, steps), describe(steps))
-		}
+	w := newTwins(t, open(t))
+	steps, difference, n := w.find(t, rand.New(rand.NewPCG(seed, 0)), *generatedSequences)
+	t.Logf("%d sequences, %d packets, %d changes of policy; %d repeated for the clock's sake", n, w.sightings, w.swaps, w.retries)
+	if difference != "" {
+		steps = w.shorten(t, steps)
+		t.Fatalf("sequence %d: %s\n%s", n, w.try(t, steps), w.describe(steps))
 	}
 }
 
-// step is a packet, or a change of policy.
-type step struct {
-	frame  []byte
-	policy int // valid where frame is nil
-}
-
-// sequence makes packets of a few connections that are nearly right: numbers near
-// those expected, flags of all kinds.
-func sequence(r *rand.Rand) []step {
-	steps := []step{{policy: r.IntN(len(trackedPolicies))}}
-	var next [2]uint32
-	for i := range next {
-		next[i] = uint32(r.IntN(3)) * 100
+// try runs the steps through both and says how they differ, if they do. Where the
+// time between two packets was so near to one that matters that the two clocks may
+// disagree, it runs them again.
+func (w *twins) try(t testing.TB, steps []step) string {
+	t.Helper()
+	for range 20 {
+		spans, difference := w.once(t, steps)
+		if difference == "" || !w.isTight(spans) {
+			return difference
+		}
+		w.retries++
 	}
-	for range 3 + r.IntN(12) {
-		if r.IntN(20) == 0 {
-			steps = append(steps, step{policy: r.IntN(len(trackedPolicies))})
-			continue
-		}
-		end := r.IntN(2)
-		tp := packet.Tuple{
-			Source: address("10.0.0.1"), Destination: address("10.0.0.2"), Protocol: packet.TCP,
-			SourcePort: 40000, DestinationPort: uint16(1 + r.IntN(8)/7),
-		}
-		if r.IntN(12) == 0 {
-			tp.Protocol = []uint8{packet.UDP, packet.ICMP, 47}[r.IntN(3)]
-			tp.ICMPType = []uint8{8, 0, 13, 5}[r.IntN(4)]
-		}
-		if end == 1 {
-			tp = tp.Reversed()
-		}
-		b := frame(tp)
-		if tp.Protocol == packet.TCP {
-			flags := []byte{2, 18, 16, 16, 16, 17, 4, 20, 1, 6, 0}[r.IntN(11)]
-			seq, ack := next[end]+uint32(r.IntN(5)/4*(r.IntN(7)-3)), next[1-end]+uint32(r.IntN(5)/4*(r.IntN(7)-3))
-			payload := r.IntN(3) / 2 * r.IntN(4)
-			binary.BigEndian.PutUint32(b[38:], seq)
-			binary.BigEndian.PutUint32(b[42:], ack)
-			b[47] = flags
-			b = append(b, make([]byte, payload)...)
-			binary.BigEndian.PutUint16(b[16:], uint16(40+payload))
-			rightChecksum(b)
-			if r.IntN(4) > 0 {
-				next[end] = seq + uint32(payload) + uint32(flags&1) + uint32(flags>>1&1)
-			}
-		}
-		steps = append(steps, step{frame: b})
-	}
-	return steps
-}
-
-// inForce is the policy that the kernel has.
-var inForce = -1
-
-// tryTwice runs the steps through both and says how they differ, if they do.
-func tryTwice(t *testing.T, d *Datapath, steps []step) string {
-	forget(t, d)
-	drainEvents(t, d)
-	twin := flow.New(flow.Config{MaxEntries: 1000})
-	var told []flow.Event
-	for i, s := range steps {
-		if s.frame == nil {
-			p := load(t, trackedPolicies[s.policy])
-			if d.tables == 0 || s.policy != inForce {
-				swap(t, d, p) // which takes long
-				inForce = s.policy
-			}
-			twin.Swap(p)
-			continue
-		}
-		answer := run(t, d.objects.Ingress, s.frame)
-		var p packet.Packet
-		outcome := p.Decode(&packet.Frame{Data: s.frame, Link: packet.LinkEthernet})
-		now, err := monotonic()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want flow.Result
-		want, told = twin.Process(&p, outcome, &flow.Hook{Interface: 1}, int64(now), told)
-		// A reset connection's packet goes on, as an RST.
-		drops := want.Drop && want.Answer != flow.ResetBoth
-		if (answer != pass) != drops {
-			return fmt.Sprintf("step %d: the kernel answers %d, the reference %+v", i, int32(answer), want)
-		}
-	}
-	var reference []string
-	for _, e := range told {
-		reference = append(reference, fmt.Sprintf("%v %v %d sent %v verdict %d action %d reason %d rule %d end %d",
-			e.Kind, e.Tuple, e.Direction, e.Sent, e.Verdict, e.Action, e.Reason, int32(e.Rule), e.End))
-	}
-	kernel := drainEvents(t, d)
-	if got, want := strings.Join(kernel, "\n"), strings.Join(reference, "\n"); got != want {
-		return fmt.Sprintf("the kernel tells\n%s\nthe reference\n%s", got, want)
-	}
+	t.Fatal("the clocks never agree")
 	return ""
 }
 
-func drainEvents(t *testing.T, d *Datapath) (list []string) {
-	t.Helper()
-	var record ringbuf.Record
-	d.events.SetDeadline(time.Now())
-	for {
-		err := d.events.ReadInto(&record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return list
+// isTight: the kernel's clock is read within a span, the reference's before it.
+func (w *twins) isTight(spans []span) bool {
+	limits := []time.Duration{rerouted}
+	for _, p := range w.policies {
+		for _, rule := range p.policy.Rules {
+			for _, tr := range rule.Transports {
+				if tr.Over > 0 {
+					limits = append(limits, tr.Over)
+				}
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, ok := d.decode(record.RawSample, &clock{})
-		if !ok {
-			t.Fatal("an event of another size")
-		}
-		sent := [2]flow.Counts{{Packets: e.Packets[0], Bytes: e.Bytes[0]}, {Packets: e.Packets[1], Bytes: e.Bytes[1]}}
-		list = append(list, fmt.Sprintf("%v %v %d sent %v verdict %d action %d reason %d rule %d end %d",
-			flow.Kind(e.Kind), e.Tuple, e.Direction, sent, e.Verdict, e.Action, e.Reason, int32(e.Rule), e.End))
 	}
+	for i, a := range spans {
+		for _, b := range spans[i:] {
+			for _, limit := range limits {
+				if b.from-a.to <= int64(limit) && int64(limit) <= b.to-a.from {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
-// forget empties the flow table and the budgets of answers.
-func forget(t *testing.T, d *Datapath) {
+// once runs the steps through both.
+func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 	t.Helper()
-	for _, m := range []*ebpf.Map{d.objects.Flows, d.objects.RejectBudgets} {
+	d := w.datapath
+	w.forget(t)
+	d.drain(t)
+	if w.agent {
+		w.setAgent(t, true) // it must have been heard of lately
+	}
+	before := w.read(t)
+	twin := flow.New(flow.Config{MaxEntries: 1000})
+	pieces := packet.NewFragments(rememberedDatagram)
+	spans := make([]span, len(steps))
+	kernelLines := &lines{spans: spans, ids: map[uint64]int{}, tables: map[uint32]int{}}
+	twinLines := &lines{spans: spans, ids: map[uint64]int{}, tables: map[uint32]int{}}
+	var told []flow.Event
+	var want totals
+	compare := func() string {
+		difference := compareEvents(d.drain(t), reference(told), kernelLines, twinLines)
+		told = told[:0]
+		return difference
+	}
+	for i, s := range steps {
+		var answer uint32
+		var err error
+		from := now(t)
+		switch s.kind {
+		case aSwap:
+			p := w.policies[s.policy]
+			if i > 0 || w.inForce != s.policy {
+				if _, err := d.Swap(p.tables, 1); err != nil {
+					t.Fatal(err)
+				}
+				w.inForce = s.policy
+				w.swaps++
+				before.forgetMatches()
+			}
+			kernelLines.tables[d.tables] = s.policy
+			tables, _ := twin.Swap(p.policy)
+			twinLines.tables[tables] = s.policy
+			continue
+		case aPause:
+			time.Sleep(pause)
+			continue
+		case aSweep:
+			if difference := compare(); difference != "" {
+				return spans, difference
+			}
+			limits, update := sweepLimits(s.sweep)
+			found, err := d.Sweep(Timeouts(limits), update)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !w.agent {
+				w.setAgent(t, false)
+			}
+			spans[i] = span{from, now(t)}
+			swept, events := twin.Sweep(from, &limits, update, told)
+			told = events
+			if found.Active != swept.Active {
+				return spans, fmt.Sprintf("step %d: the kernel has %d live connections, the reference %d", i, found.Active, swept.Active)
+			}
+			kernelLines.sorted, twinLines.sorted = true, true
+			difference := compare()
+			kernelLines.sorted, twinLines.sorted = false, false
+			if difference != "" {
+				return spans, difference
+			}
+			continue
+		}
+		w.sightings++
+		answer, err = w.run(s.at, s.frame, s.gso)
+		if err != nil {
+			t.Fatalf("run program on %x: %v", s.frame, err)
+		}
+		spans[i] = span{from, now(t)}
+		var p packet.Packet
+		outcome := w.decode(&p, &s)
+		hook := w.hook(s.at, s.frame, &p)
+		if !hook.Flooded { // which is not looked at
+			outcome = pieces.Follow(&p, outcome, time.Unix(0, from))
+		}
+		var result flow.Result
+		result, told = twin.Process(&p, outcome, &hook, from, told)
+		if expected := w.answers(&s, &p, result); answer != expected {
+			return spans, fmt.Sprintf("step %d: the kernel answers %d, the reference %+v (%d); %v", i, int32(answer), result, int32(expected), outcome)
+		}
+	}
+	if difference := compare(); difference != "" {
+		return spans, difference
+	}
+	want.of(twin)
+	return spans, w.compareTotals(t, before, &want, twin)
+}
+
+// answers is what the program is to return for a result of the reference.
+func (w *twins) answers(s *step, p *packet.Packet, result flow.Result) uint32 {
+	switch {
+	case !result.Drop, result.Answer == flow.ResetBoth: // the packet goes on, as an RST
+		return pass
+	case result.Answer == flow.NoAnswer, isGroupMAC(s.frame) && !s.at.egress:
+		return drop
+	case p.Protocol != packet.TCP && p.Network != 14:
+		return drop // no room is made between a tag and what it tags
+	case s.at.egress && s.at.at == loopback:
+		return pass // it turns around by itself
+	}
+	return redirect
+}
+
+func sweepLimits(bits int) (flow.Timeouts, time.Duration) {
+	limit := func(bit int) time.Duration {
+		if bits>>bit&1 != 0 {
+			return 0
+		}
+		return time.Hour
+	}
+	return flow.Timeouts{TCP: limit(0), TCPClosing: limit(1), UDP: limit(2), ICMP: limit(3)}, time.Duration(bits >> 4)
+}
+
+func now(t testing.TB) int64 {
+	t.Helper()
+	n, err := monotonic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(n)
+}
+
+// forget empties the flow table, the datagrams and the budgets of answers.
+func (w *twins) forget(t testing.TB) {
+	t.Helper()
+	o := &w.datapath.objects
+	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments} {
 		var keys [][]byte
 		var key []byte
 		var value []byte
@@ -180,31 +313,4 @@ func forget(t *testing.T, d *Datapath) {
 			}
 		}
 	}
-}
-
-// shorten takes steps out as long as there is a difference.
-func shorten(t *testing.T, d *Datapath, steps []step) []step {
-	for i := 1; i < len(steps); {
-		less := append(append([]step(nil), steps[:i]...), steps[i+1:]...)
-		if tryTwice(t, d, less) != "" {
-			steps, i = less, 1
-			continue
-		}
-		i++
-	}
-	return steps
-}
-
-func describe(steps []step) string {
-	var b strings.Builder
-	for i, s := range steps {
-		if s.frame == nil {
-			fmt.Fprintf(&b, "%d: policy %d\n", i, s.policy)
-			continue
-		}
-		var p packet.Packet
-		p.Decode(&packet.Frame{Data: s.frame, Link: packet.LinkEthernet})
-		fmt.Fprintf(&b, "%d: %v flags %#x seq %d ack %d payload %d\n", i, p.Tuple, p.TCPFlags, p.Seq, p.Ack, p.PayloadLength)
-	}
-	return b.String()
 }

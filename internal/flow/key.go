@@ -14,7 +14,7 @@ type key struct {
 	// TCP and UDP: the ports. ICMP: the identifier of queries, else 0, and type <<
 	// 8 | code, of a reply those of its query.
 	lowPort, highPort uint16
-	zone              uint32
+	zone              packet.Zone
 	protocol          uint8
 }
 
@@ -25,16 +25,10 @@ const (
 )
 
 // keyOf is the key of p's connection, and whether p's sender is its high end.
-// zone is that of the interface, for packets without one of their own.
-func keyOf(p *packet.Packet, zone uint32) (key, bool) {
-	return keyOfTuple(&p.Tuple, p.IsReply, zone)
-}
+func keyOf(p *packet.Packet) (key, bool) { return keyOfTuple(&p.Tuple, p.IsReply) }
 
-func keyOfTuple(t *packet.Tuple, isReply bool, zone uint32) (key, bool) {
-	if t.Zone != (packet.Zone{}) {
-		zone = uint32(t.Zone.Inner)<<12 | uint32(t.Zone.Outer)
-	}
-	k := key{low: t.Source.As16(), high: t.Destination.As16(), zone: zone, protocol: t.Protocol}
+func keyOfTuple(t *packet.Tuple, isReply bool) (key, bool) {
+	k := key{low: t.Source.As16(), high: t.Destination.As16(), zone: t.Zone, protocol: t.Protocol}
 	k.lowPort, k.highPort = t.SourcePort, t.DestinationPort
 	order := bytes.Compare(k.low[:], k.high[:])
 	ports := t.HasPorts()

@@ -22,6 +22,9 @@ type Frame struct {
 	// WireLength is the frame's length where it was seen; less than len(Data)
 	// stands for len(Data).
 	WireLength int
+	// Zone is that of the interface, for frames without a VLAN id: a VLAN interface
+	// has taken it off.
+	Zone Zone
 	// GSOSize is the number of payload bytes in each segment of a superpacket,
 	// which the network card will cut (or has joined); 0 where it is none.
 	GSOSize int
@@ -135,6 +138,9 @@ func (p *Packet) Decode(f *Frame) Outcome {
 	*p = Packet{}
 	wire := max(f.WireLength, len(f.Data))
 	at, outcome := p.link(f, wire)
+	if p.Zone == (Zone{}) {
+		p.Zone = f.Zone
+	}
 	if outcome != Decoded {
 		return outcome
 	}
