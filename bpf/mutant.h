@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-// internal/datapath names them (mutants_test.go); 0 is none.
+// internal/datapath lists them (mutants_test.go); 0 is none.
 enum mutant {
   MUTANT_NO_DESTINATION_OPTIONS = 1, // one IPv6 extension header is not read through
   MUTANT_NO_FOLLOW_UP = 2,           // later fragments find no first
@@ -31,7 +31,7 @@ enum mutant {
 };
 
 #ifdef WEIR_MUTANTS
-volatile const __u32 mutant = 0;
+volatile __u32 mutant; // which is on; no constant, so that one load does for all
 #define MUTANT(which) (mutant == MUTANT_##which)
 #else
 #define MUTANT(which) 0

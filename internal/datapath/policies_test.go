@@ -187,7 +187,7 @@ func (g policies) transport(tcp bool) string {
 		keys = append(keys, "destination_ports: "+g.ports())
 	}
 	if tcp && g.often(20) {
-		keys = append(keys, "duration: {over: "+g.word("1h", "1us", "30ms")+"}")
+		keys = append(keys, "duration: {over: "+g.word("1h", "1ns", "30ms")+"}")
 	}
 	return "{" + strings.Join(keys, ", ") + "}"
 }

@@ -156,7 +156,7 @@ func (w *twins) isTight(spans []span) bool {
 		}
 	}
 	for i, a := range spans {
-		for _, b := range spans[i:] {
+		for _, b := range spans[i+1:] {
 			for _, limit := range limits {
 				if b.from-a.to <= int64(limit) && int64(limit) <= b.to-a.from {
 					return true
