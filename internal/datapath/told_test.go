@@ -76,10 +76,11 @@ type lines struct {
 }
 
 func (l *lines) step(time int64) int {
-	for i, s := range l.spans {
-		if s.from <= time && time <= s.to {
+	for i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= time }); i < len(l.spans); i++ {
+		if l.spans[i].from <= time {
 			return i
 		}
+		break
 	}
 	return -1
 }

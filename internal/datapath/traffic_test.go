@@ -382,7 +382,7 @@ func (g *traffic) failure(k *talk) {
 		if fromRouter {
 			outer.Source = map[bool]netip.Addr{false: address("10.0.9.9"), true: address("fd00:9::9")}[tp.Source.Is6()]
 		}
-		if astray {
+		if astray && !tp.Source.IsLoopback() {
 			outer.Destination = map[bool]netip.Addr{false: peers4[1], true: peers6[1]}[tp.Source.Is6()]
 		}
 		if id == 0 {

@@ -38,7 +38,8 @@ const vlanZone = 5
 type world struct {
 	index    [deviceCount]uint32
 	mac      [deviceCount][6]byte
-	agent    bool // the agent was heard of lately: what this process sends is its own
+	process  bpf.ConnectionsAgent // this one, as the kernel knows it
+	agent    bool                 // the agent was heard of lately: what this process sends is its own
 	datapath *Datapath
 }
 
@@ -94,6 +95,13 @@ func newWorld(t testing.TB, d *Datapath) *world {
 				t.Fatal(err)
 			}
 		}
+	}
+	// A sweep notes the agent that it is run by.
+	if _, err := d.Sweep(Timeouts{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.objects.Agents.Lookup(uint32(0), &w.process); err != nil {
+		t.Fatal(err)
 	}
 	// What is for another host is forwarded.
 	for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
@@ -192,15 +200,12 @@ func (w *world) run(at place, frame []byte, gso uint32) (uint32, error) {
 func (w *world) setAgent(t testing.TB, on bool) {
 	t.Helper()
 	w.agent = on
+	var agent bpf.ConnectionsAgent
 	if on {
-		// A sweep notes that the agent is alive.
-		const never = 1 << 62
-		if _, err := w.datapath.Sweep(Timeouts{TCP: never, TCPClosing: never, UDP: never, ICMP: never}, 0); err != nil {
-			t.Fatal(err)
-		}
-		return
+		agent = w.process
+		agent.Alive = uint64(now(t))
 	}
-	if err := w.datapath.objects.Agents.Put(uint32(0), bpf.ConnectionsAgent{}); err != nil {
+	if err := w.datapath.objects.Agents.Put(uint32(0), agent); err != nil {
 		t.Fatal(err)
 	}
 }
