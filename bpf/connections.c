@@ -156,7 +156,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return PASS;
   struct packet *p = &w->packet;
   __builtin_memset(p, 0, sizeof(*p));
-  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, p);
+  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, egress, p);
   if (decoded == ARP)
     return PASS;
   if (decoded)

@@ -64,8 +64,10 @@ type ConnectionsDatagram struct {
 		End   uint16
 	}
 	Quoted   ConnectionsFlowKey
+	Hook     uint32
+	Head     uint16
 	HasQuote uint8
-	Pad      [7]uint8
+	Pad      uint8
 }
 
 type ConnectionsDirection uint32
@@ -367,7 +369,7 @@ type ConnectionsWorkspace struct {
 		IcmpReply       uint8
 		IcmpError       uint8
 		IsLaterFragment uint8
-		IsFragment      uint8
+		IsRemembered    uint8
 		HasOptions      uint8
 		_               [3]byte
 		Network         uint32

@@ -3,7 +3,9 @@
 // Fragments: the first of a datagram leaves its ports for those that follow. A
 // later one passes only for bytes that none brought since the first, so that
 // nothing rewrites the header that was judged, however the receiver resolves
-// overlaps (RFC 1858, RFC 5722).
+// overlaps (RFC 1858, RFC 5722). At another hook (a bridge after its port, a VLAN's
+// device after the one below) the same fragments come again: there, those that came
+// where the datagram was first seen pass.
 #ifndef WEIR_FRAGMENT_H
 #define WEIR_FRAGMENT_H
 
@@ -20,6 +22,10 @@ enum {
 // and RFC 8200 section 4.5.
 #define FRAGMENT_TIMEOUT4 (30 * 1000000000ULL)
 #define FRAGMENT_TIMEOUT6 (60 * 1000000000ULL)
+
+// A packet passes from one hook to the next in microseconds: a first fragment that
+// comes later than this at another hook begins a datagram of its own.
+#define NEXT_HOOK_NS (50 * 1000000ULL)
 
 // What a receiver reassembles by: of IPv6 the protocol is no part of it.
 struct fragment_key {
@@ -47,8 +53,10 @@ struct datagram {
   // The connection that the first fragment, an ICMP error, quotes: the rest of it
   // belongs to that one, too. Its protocol_zone is valid with has_quote.
   struct flow_key quoted;
+  __u32 hook; // where the first was seen: ifindex << 1 | egress
+  __u16 head; // where the first ends, in FRAGMENT_UNITs
   __u8 has_quote;
-  __u8 pad[7];
+  __u8 pad;
 };
 
 struct {
@@ -105,11 +113,16 @@ static __always_inline struct piece piece_of(const struct fragmentation *frag) {
   return piece;
 }
 
-// Notes a first fragment. One of a datagram that is known begins it anew: the 16
-// bits of an IPv4 identification come round within the timeout.
-static __always_inline void remember_fragment(const struct packet *p,
-                                              const struct fragmentation *frag, __u64 now) {
+// Notes a first fragment, and returns whether it did. One of a datagram that is known begins it
+// anew: the 16 bits of an IPv4 identification come round within the timeout.
+static __always_inline __u8 remember_fragment(const struct packet *p,
+                                              const struct fragmentation *frag, __u32 hook,
+                                              __u64 now) {
   struct fragment_key k;
+  fragment_key_of(p, &k);
+  struct datagram *known = bpf_map_lookup_elem(&fragments, &k);
+  if (known && known->hook != hook && now - known->started <= NEXT_HOOK_NS)
+    return 0;
   struct datagram d = {
       .source_port = p->source_port,
       .destination_port = p->destination_port,
@@ -118,16 +131,32 @@ static __always_inline void remember_fragment(const struct packet *p,
       .icmp_reply = p->icmp_reply,
       .icmp_error = p->icmp_error,
       .used = 1,
+      .hook = hook,
   };
   d.pieces[0] = piece_of(frag);
-  fragment_key_of(p, &k);
+  d.head = d.pieces[0].end;
   bpf_map_update_elem(&fragments, &k, &d, BPF_ANY);
+  return 1;
+}
+
+// Whether all of a piece came before, other than in the first fragment, whose
+// header nothing may rewrite.
+static __always_inline int has_come(const struct datagram *d, struct piece came) {
+  for (int i = 0; i < MAX_PIECES && came.start >= d->head; i++) {
+    if (i >= d->used)
+      break;
+    if (d->pieces[i].start <= came.start && came.end <= d->pieces[i].end)
+      return 1;
+  }
+  return 0;
 }
 
 // Adds a piece. Returns 0, or -1 where it overlaps another or there are too many.
 // Under the datagram's lock: no calls.
-static __always_inline int add_piece(struct datagram *d, struct piece came) {
+static __always_inline int add_piece(struct datagram *d, struct piece came, __u32 hook) {
   int joins = -1;
+  if (d->hook != hook && !MUTANT(SEEN_ONCE) && has_come(d, came))
+    return 0;
   for (int i = 0; i < MAX_PIECES; i++) {
     if (i >= d->used)
       break;
@@ -153,7 +182,7 @@ static __always_inline int add_piece(struct datagram *d, struct piece came) {
 
 // Gives a later fragment the ports of its first. Returns an enum decoded.
 static __always_inline int follow_fragment(struct packet *p, const struct fragmentation *frag,
-                                           __u64 now) {
+                                           __u32 hook, __u64 now) {
   struct fragment_key k;
   fragment_key_of(p, &k);
   struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
@@ -166,7 +195,7 @@ static __always_inline int follow_fragment(struct packet *p, const struct fragme
     return MALFORMED;
   struct piece came = piece_of(frag);
   bpf_spin_lock(&lock->lock);
-  int refused = add_piece(d, came);
+  int refused = add_piece(d, came, hook);
   bpf_spin_unlock(&lock->lock);
   if (refused)
     return MALFORMED;

@@ -28,6 +28,7 @@ enum mutant {
   MUTANT_NEVER_FOR_HOST = 16,        // what comes in is forwarded
   MUTANT_JUDGED_ONCE = 17,           // a change of policy does not reach open connections
   MUTANT_FLOODED = 18,               // what a bridge floods is taken for its own
+  MUTANT_SEEN_ONCE = 19,             // a fragment's next sighting is an overlap
 };
 
 #ifdef WEIR_MUTANTS

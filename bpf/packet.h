@@ -22,7 +22,7 @@ struct packet {
   __u8 icmp_reply;        // the sender is the destination of the conversation
   __u8 icmp_error;        // it reports on a packet, which it may quote at `payload`
   __u8 is_later_fragment; // no transport header: ports are the first fragment's
-  __u8 is_fragment;       // the first or a later one
+  __u8 is_remembered;     // a first fragment, kept for those that follow
   __u8 has_options;       // IPv4 options or IPv6 extension headers
   __u32 network;          // offset of the network header
   __u32 zone;             // as in flow_key

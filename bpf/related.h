@@ -100,7 +100,7 @@ __noinline int is_related(struct __sk_buff *skb, const struct packet *p) {
   } else {
     if (quoted_key(skb, p, &k))
       return 0;
-    if (p->is_fragment)
+    if (p->is_remembered)
       remember_quote(p, &k);
   }
   if (!relates_icmp())

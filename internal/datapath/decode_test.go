@@ -63,7 +63,7 @@ func compareDecoders(t *testing.T, d *Datapath, g *generator, frames int) (strin
 		data, gso := g.frame()
 		var p packet.Packet
 		outcome := p.Decode(&packet.Frame{Data: data, Link: packet.LinkEthernet, GSOSize: int(gso)})
-		outcome = known.Follow(&p, outcome, time.Now())
+		outcome = known.Follow(&p, outcome, 0, time.Now())
 		_, err := d.objects.Ingress.Run(&ebpf.RunOptions{Data: data, Context: &skb{GSOSize: gso}})
 		if err != nil {
 			continue // the kernel's test run itself asks for a whole IP header

@@ -36,6 +36,7 @@ var mutants = []struct {
 	16: {"what comes in is never for this host", false},
 	17: {"a change of policy does not reach open connections", false},
 	18: {"what a bridge floods is taken for the host's", false},
+	19: {"a fragment's next sighting is an overlap", false},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.

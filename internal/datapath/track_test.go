@@ -273,7 +273,7 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 		outcome := w.decode(&p, &s)
 		hook := w.hook(s.at, s.frame, &p)
 		if !hook.Flooded { // which is not looked at
-			outcome = pieces.Follow(&p, outcome, time.Unix(0, from))
+			outcome = pieces.Follow(&p, outcome, hook.Number(), time.Unix(0, from))
 		}
 		var result flow.Result
 		result, told = twin.Process(&p, outcome, &hook, from, told)

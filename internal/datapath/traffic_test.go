@@ -63,7 +63,7 @@ func (g *traffic) sequence(swaps bool) []step {
 			g.steps = append(g.steps, step{kind: aSweep, sweep: g.IntN(32)})
 		case g.rarely(2000):
 			g.steps = append(g.steps, step{kind: aPause})
-		case g.rarely(12):
+		case g.rarely(9):
 			g.failure(g.talks[g.IntN(len(g.talks))])
 		default:
 			g.packet(g.talks[g.IntN(len(g.talks))])

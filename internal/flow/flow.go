@@ -41,7 +41,8 @@ type Hook struct {
 	OwnProcess bool
 }
 
-func (h *Hook) number() uint32 {
+// Number tells hooks apart.
+func (h *Hook) Number() uint32 {
 	n := h.Interface << 1
 	if h.Egress {
 		n |= 1

@@ -97,7 +97,7 @@ func TestFragments(t *testing.T) {
 			outcome = packet.LaterFragment
 		}
 		now := time.Unix(0, w.now)
-		_, w.events = w.Process(p, fragments.Follow(p, outcome, now), &in, w.now, w.events)
+		_, w.events = w.Process(p, fragments.Follow(p, outcome, in.Number(), now), &in, w.now, w.events)
 	}
 	w.events = w.Flush(w.events)
 	w.ends(1, flow.EndTimeout)
