@@ -13,7 +13,7 @@ import (
 	"github.com/weirnet/weir/internal/packet"
 )
 
-var capturedFrames = flag.Int("weir.captures", 25, "frames of each recorded capture that kernel and reference are compared on; 0: all")
+var capturedFrames = flag.Int("weir.captures", 0, "frames of each recorded capture that kernel and reference are compared on; 0: all")
 
 // Recorded traffic, which is not part of the project; without it these tests are
 // skipped.

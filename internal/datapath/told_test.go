@@ -23,7 +23,7 @@ type told struct {
 	zone uint32
 }
 
-// events takes what the kernel has told since the last call. Times are those of
+// drain takes what the kernel has told since the last call. Times are those of
 // CLOCK_MONOTONIC.
 func (d *Datapath) drain(t testing.TB) (list []told) {
 	t.Helper()
@@ -76,13 +76,11 @@ type lines struct {
 }
 
 func (l *lines) step(time int64) int {
-	for i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= time }); i < len(l.spans); i++ {
-		if l.spans[i].from <= time {
-			return i
-		}
-		break
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= time })
+	if i == len(l.spans) || l.spans[i].from > time {
+		return -1
 	}
-	return -1
+	return i
 }
 
 func (l *lines) of(events []told) []string {
@@ -96,10 +94,9 @@ func (l *lines) of(events []told) []string {
 	if l.sorted {
 		sort.Strings(list)
 	}
-	// In the order of the list: a pass over all goes in any order.
 	for i := range list {
 		if l.sorted {
-			continue
+			break // a pass over all goes in any order
 		}
 		id, known := l.ids[events[i].ID]
 		if !known {

@@ -1,21 +1,12 @@
 package datapath
 
 import (
-	"errors"
 	"flag"
-	"fmt"
-	"math"
 	"math/rand/v2"
-	"net/netip"
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
-
 	"github.com/weirnet/weir/internal/classifier"
-	"github.com/weirnet/weir/internal/flow"
-	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -110,7 +101,11 @@ func (w *twins) find(t testing.TB, r *rand.Rand, sequences int) ([]step, string,
 			w.setAgent(t, r.IntN(3) == 0)
 		}
 		first := max(w.inForce, 0)
-		steps := append([]step{{kind: aSwap, policy: first}}, g.sequence(r.IntN(sequencesPerSwap) == 0)...)
+		steps := g.sequence(r.IntN(sequencesPerSwap) == 0)
+		if w.bare {
+			steps = bared(steps)
+		}
+		steps = append([]step{{kind: aSwap, policy: first}}, steps...)
 		if difference := w.try(t, steps); difference != "" {
 			return steps, difference, n
 		}
@@ -135,214 +130,5 @@ func TestTrackerAgainstReference(t *testing.T) {
 		t.Logf("sequence %d: %s", n, difference)
 		steps = w.shorten(t, steps)
 		t.Fatalf("the least that differs: %s\n%s", w.try(t, steps), w.describe(steps))
-	}
-}
-
-// try runs the steps through both and says how they differ, if they do. Where the
-// time between two packets was so near to one that matters that the two clocks may
-// disagree, it runs them again.
-func (w *twins) try(t testing.TB, steps []step) string {
-	t.Helper()
-	for range 20 {
-		spans, difference := w.once(t, steps)
-		if difference == "" || !w.isTight(spans) {
-			return difference
-		}
-		w.retries++
-	}
-	t.Fatal("the clocks never agree")
-	return ""
-}
-
-// isTight: the kernel's clock is read within a span, the reference's before it.
-func (w *twins) isTight(spans []span) bool {
-	limits := []time.Duration{rerouted}
-	for _, p := range w.policies {
-		for _, rule := range p.policy.Rules {
-			for _, tr := range rule.Transports {
-				if tr.Over > 0 {
-					limits = append(limits, tr.Over)
-				}
-			}
-		}
-	}
-	for i, a := range spans {
-		for _, b := range spans[i+1:] {
-			for _, limit := range limits {
-				if b.from-a.to <= int64(limit) && int64(limit) <= b.to-a.from {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// once runs the steps through both.
-func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
-	t.Helper()
-	d := w.datapath
-	w.forget(t)
-	d.drain(t)
-	if w.agent {
-		w.setAgent(t, true) // it must have been heard of lately
-	}
-	before := w.known
-	if before == nil {
-		before = w.read(t)
-	}
-	w.known = nil
-	twin := flow.New(flow.Config{MaxEntries: 1000})
-	pieces := packet.NewFragments(rememberedDatagram)
-	spans := make([]span, len(steps))
-	for i := range spans {
-		spans[i] = span{math.MaxInt64, math.MaxInt64} // not yet
-	}
-	kernelLines := &lines{spans: spans, ids: map[uint64]int{}, tables: map[uint32]int{}}
-	twinLines := &lines{spans: spans, ids: map[uint64]int{}, tables: map[uint32]int{}}
-	var told []flow.Event
-	var want totals
-	answered := map[netip.Addr]int{}
-	compare := func() string {
-		difference := compareEvents(d.drain(t), reference(told), kernelLines, twinLines)
-		told = told[:0]
-		return difference
-	}
-	for i, s := range steps {
-		var answer uint32
-		var err error
-		from := now(t)
-		switch s.kind {
-		case aSwap:
-			p := w.policies[s.policy]
-			if i > 0 || w.inForce != s.policy {
-				if _, err := d.Swap(p.tables, 1); err != nil {
-					t.Fatal(err)
-				}
-				w.inForce = s.policy
-				w.swaps++
-				before.forgetMatches()
-			}
-			kernelLines.tables[d.tables] = s.policy
-			tables, _ := twin.Swap(p.policy)
-			twinLines.tables[tables] = s.policy
-			spans[i] = span{from, from}
-			continue
-		case aPause:
-			time.Sleep(pause)
-			spans[i] = span{from, from}
-			continue
-		case aSweep:
-			if difference := compare(); difference != "" {
-				return spans, difference
-			}
-			limits, update := sweepLimits(s.sweep)
-			found, err := d.Sweep(Timeouts(limits), update)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !w.agent {
-				w.setAgent(t, false)
-			}
-			spans[i] = span{from, now(t)}
-			swept, events := twin.Sweep(from, &limits, update, told)
-			told = events
-			if found.Active != swept.Active {
-				return spans, fmt.Sprintf("step %d: the kernel has %d live connections, the reference %d", i, found.Active, swept.Active)
-			}
-			kernelLines.sorted, twinLines.sorted = true, true
-			difference := compare()
-			kernelLines.sorted, twinLines.sorted = false, false
-			if difference != "" {
-				return spans, difference
-			}
-			continue
-		}
-		w.sightings++
-		answer, err = w.run(s.at, s.frame, s.gso)
-		if errors.Is(err, unix.EINVAL) { // shorter than its headers, or too long
-			w.refused++
-			spans[i] = span{from, from}
-			continue
-		}
-		if err != nil {
-			t.Fatalf("run program on %x: %v", s.frame, err)
-		}
-		spans[i] = span{from, now(t)}
-		var p packet.Packet
-		outcome := w.decode(&p, &s)
-		hook := w.hook(s.at, s.frame, &p)
-		if !hook.Flooded { // which is not looked at
-			outcome = pieces.Follow(&p, outcome, hook.Number(), time.Unix(0, from))
-		}
-		var result flow.Result
-		result, told = twin.Process(&p, outcome, &hook, from, told)
-		expected := w.answers(&s, &p, result)
-		if expected == redirect {
-			if answered[p.Source]++; answered[p.Source] > rejectBurst {
-				expected = answer // the sender's budget is used up, or not
-			}
-		}
-		if answer != expected {
-			return spans, fmt.Sprintf("step %d: the kernel answers %d, the reference %+v (%d); %v", i, int32(answer), result, int32(expected), outcome)
-		}
-	}
-	if difference := compare(); difference != "" {
-		return spans, difference
-	}
-	want.of(twin)
-	return spans, w.compareTotals(t, before, &want, twin)
-}
-
-// answers is what the program is to return for a result of the reference.
-func (w *twins) answers(s *step, p *packet.Packet, result flow.Result) uint32 {
-	switch {
-	case !result.Drop, result.Answer == flow.ResetBoth: // the packet goes on, as an RST
-		return pass
-	case result.Answer == flow.NoAnswer, isGroupMAC(s.frame):
-		return drop
-	case p.Protocol != packet.TCP && p.Network != 14:
-		return drop // no room is made between a tag and what it tags
-	case s.at.egress && s.at.at == loopback:
-		return pass // it turns around by itself
-	}
-	return redirect
-}
-
-func sweepLimits(bits int) (flow.Timeouts, time.Duration) {
-	limit := func(bit int) time.Duration {
-		if bits>>bit&1 != 0 {
-			return 0
-		}
-		return time.Hour
-	}
-	return flow.Timeouts{TCP: limit(0), TCPClosing: limit(1), UDP: limit(2), ICMP: limit(3)}, time.Duration(bits >> 4)
-}
-
-func now(t testing.TB) int64 {
-	t.Helper()
-	n, err := monotonic()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int64(n)
-}
-
-// forget empties the flow table, the datagrams and the budgets of answers.
-func (w *twins) forget(t testing.TB) {
-	t.Helper()
-	o := &w.datapath.objects
-	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments} {
-		var keys [][]byte
-		var key []byte
-		var value []byte
-		for all := m.Iterate(); all.Next(&key, &value); {
-			keys = append(keys, append([]byte(nil), key...))
-		}
-		for _, k := range keys {
-			if err := m.Delete(k); err != nil {
-				t.Fatal(err)
-			}
-		}
 	}
 }

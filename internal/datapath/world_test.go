@@ -40,6 +40,7 @@ type world struct {
 	mac      [deviceCount][6]byte
 	process  bpf.ConnectionsAgent // this one, as the kernel knows it
 	agent    bool                 // the agent was heard of lately: what this process sends is its own
+	bare     bool                 // frames have no Ethernet header: the programs of such devices run
 	datapath *Datapath
 }
 
@@ -172,6 +173,9 @@ func isForHost(to netip.Addr) bool {
 // decode gives the packet of a frame that is seen there.
 func (w *world) decode(p *packet.Packet, s *step) packet.Outcome {
 	f := packet.Frame{Data: s.frame, Link: packet.LinkEthernet, GSOSize: int(s.gso)}
+	if w.bare {
+		f.Link = packet.LinkRaw
+	}
 	if s.at.at == vlan {
 		f.Zone.Outer = vlanZone
 	}
@@ -184,10 +188,15 @@ func (w *world) run(at place, frame []byte, gso uint32) (uint32, error) {
 	const ingressIndex, index, gsoSize = 36, 40, 176
 	binary.NativeEndian.PutUint32(context[index:], w.index[at.at])
 	binary.NativeEndian.PutUint32(context[gsoSize:], gso)
-	program := w.datapath.objects.Egress
-	from := at.from
-	if !at.egress {
-		program, from = w.datapath.objects.Ingress, at.at
+	o := &w.datapath.objects
+	program, from := o.Egress, at.from
+	switch {
+	case at.egress && w.bare:
+		program = o.EgressL3
+	case w.bare:
+		program, from = o.IngressL3, at.at
+	case !at.egress:
+		program, from = o.Ingress, at.at
 	}
 	if from != nowhere {
 		binary.NativeEndian.PutUint32(context[ingressIndex:], w.index[from])
