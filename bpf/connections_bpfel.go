@@ -75,6 +75,11 @@ type ConnectionsDatagram struct {
 		Start uint16
 		End   uint16
 	}
+	Quoted   ConnectionsFlowKey
+	Hook     uint32
+	Head     uint16
+	HasQuote uint8
+	Pad      uint8
 }
 
 type ConnectionsDirection uint32
@@ -523,9 +528,10 @@ type ConnectionsWorkspace struct {
 		IcmpReply       uint8
 		IcmpError       uint8
 		IsLaterFragment uint8
+		IsRemembered    uint8
 		HasOptions      uint8
 		IsTagged        uint8
-		_               [3]byte
+		_               [2]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -536,6 +542,8 @@ type ConnectionsWorkspace struct {
 		Packets         uint32
 		Bytes           uint32
 		Phantom         uint32
+		FragmentId      uint32
+		_               [4]byte
 	}
 	Flow        ConnectionsFlow
 	Inheritance struct {

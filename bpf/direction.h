@@ -14,7 +14,7 @@
 // it holds every local address of the interface's namespace, or of its VRF. A
 // tagged packet is seen before its VLAN device has it, which may be in another.
 static __always_inline int is_for_host(struct __sk_buff *skb, const struct packet *p) {
-  if (skb->pkt_type == PACKET_OTHERHOST)
+  if (skb->pkt_type == PACKET_OTHERHOST || MUTANT(NEVER_FOR_HOST))
     return 0;
   if (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST)
     return 1;

@@ -424,6 +424,8 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
     d->reason = REASON_DEFAULT;
   }
   d->action = action_of(w.at->can);
+  if (!d->shadow_action) // the walk with it comes to no action
+    d->shadow_rule = NO_RULE;
   if (w.at->can && !d->action) {
     d->rule = NO_RULE;
     d->reason = REASON_PENDING;

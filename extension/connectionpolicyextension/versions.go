@@ -102,14 +102,16 @@ func (e *policyExtension) install(v version) error {
 
 // confirmed makes the current version the one that later changes return to.
 func (e *policyExtension) confirmed(how string) {
-	stays := e.current.Generation
-	stays.Return = nil
-	if err := e.subs.hand(stays, e.current.Generation); err != nil {
-		// It goes on waiting: those that enforce it would return all the same.
-		e.refused(stays.Number, fmt.Errorf("confirm: %w", err))
-		return
+	if e.current.Return != nil {
+		stays := e.current.Generation
+		stays.Return = nil
+		if err := e.subs.hand(stays, e.current.Generation); err != nil {
+			// It goes on waiting: those that enforce it would return all the same.
+			e.refused(stays.Number, fmt.Errorf("confirm: %w", err))
+			return
+		}
+		e.current.Generation = stays
 	}
-	e.current.Generation = stays
 	e.confirm.done()
 	e.tell(telemetry.PolicyConfirmed, e.current.Number, how)
 }

@@ -72,6 +72,9 @@ type Datapath struct {
 	breakSwap bool // tests: fill the tables in force in place
 }
 
+// loadPrograms is replaced by tests, with programs that have a fault.
+var loadPrograms = bpf.LoadConnections
+
 // Open gives the datapath of the network namespace: the one this process has
 // parked, or a new one, which takes the namespace's lock, loads the programs and
 // takes over the maps that an earlier process left pinned. A new one is not
@@ -108,7 +111,7 @@ func (d *Datapath) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return needsPrivilege("raise the locked-memory limit", err)
 	}
-	spec, err := bpf.LoadConnections()
+	spec, err := loadPrograms()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}

@@ -158,8 +158,9 @@ func (r *Replay) batch() ([]telemetry.Connection, error) {
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	outcome = r.pieces.Follow(&r.decoded, outcome, r.now)
-	_, r.events = r.tracker.Process(&r.decoded, outcome, &flow.Hook{Interface: 1}, r.now.UnixNano(), r.events[:0])
+	hook := flow.Hook{Interface: 1}
+	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
+	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)
 }
 
