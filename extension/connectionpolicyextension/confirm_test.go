@@ -65,11 +65,10 @@ func TestAnotherChangeReturnsToTheConfirmedOne(t *testing.T) {
 	b.subscribe(&f)
 	b.write("policy.yaml", twoRules)
 	b.look()
-	at := f.applied[1].Return.At
 	b.write("policy.yaml", threeRules)
 	b.look()
 	assert.Equal(t, uint64(1), f.applied[2].Return.To)
-	assert.True(t, f.applied[2].Return.At.After(at), "the time begins anew")
+	assert.Equal(t, patience, f.applied[2].Return.Within, "the time begins anew")
 }
 
 func TestWhatDoesNotConfirm(t *testing.T) {

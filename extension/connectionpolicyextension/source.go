@@ -19,14 +19,14 @@ type Generation struct {
 	Return *Return
 }
 
-// Return says which generation comes back, and when, unless this one is confirmed.
-// Those that enforce it bring that about by themselves, even if the process that
-// holds the policy is gone by then; if it is not, it hands the earlier policy out
-// under a new number at that time. A generation that is confirmed is handed out
+// Return says which generation comes back, and how long after this one came in
+// force, unless this one is confirmed. Those that enforce it bring that about by
+// themselves, even if the process that holds the policy is gone by then; if it is
+// not, it hands the earlier policy out under a new number at that time. A generation that is confirmed is handed out
 // again, with its number, without Return.
 type Return struct {
-	To uint64
-	At time.Time
+	To     uint64
+	Within time.Duration
 }
 
 // PolicySource hands out the policy to those that enforce it. The extension

@@ -64,10 +64,10 @@ func (e *policyExtension) consider(c *candidate) {
 			return
 		}
 	}
-	before, now := e.current, e.now()
+	before := e.current
 	next := version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}
 	if e.confirm.within > 0 && !confirmsItself {
-		next.Return = &Return{To: e.confirm.target(before).Number, At: now.Add(e.confirm.within)}
+		next.Return = &Return{To: e.confirm.target(before).Number, Within: e.confirm.within}
 	}
 	if err := e.install(next); err != nil {
 		e.refused(e.lastNumber, err)
@@ -75,7 +75,7 @@ func (e *policyExtension) consider(c *candidate) {
 	}
 	detail := describe(c.policy)
 	if next.Return != nil {
-		e.confirm.wait(before, now)
+		e.confirm.wait(before, e.now())
 		detail += fmt.Sprintf("; generation %d returns at %s unless this is confirmed",
 			e.confirm.back.Number, e.confirm.deadline.Format(time.TimeOnly))
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/flow"
-	"github.com/weirnet/weir/internal/policy"
 )
 
 // totals are counters that run on: of causes, verdicts and traffic, by the kernel's

@@ -45,9 +45,9 @@ func TestReturn(t *testing.T) {
 	first := put(1, allows, nil)
 	expect("first", first, pass)
 
-	second := put(2, blocks, &Return{Tables: first, At: time.Now().Add(300 * time.Millisecond)})
+	second := put(2, blocks, &Return{Tables: first, Within: 300 * time.Millisecond})
 	expect("unconfirmed", second, drop)
-	third := put(3, "mode: prevent\nreject: never\nrules: []\ndefault_action: block", &Return{Tables: first, At: time.Now().Add(300 * time.Millisecond)})
+	third := put(3, "mode: prevent\nreject: never\nrules: []\ndefault_action: block", &Return{Tables: first, Within: 300 * time.Millisecond})
 	if third == second || !d.Held(first) {
 		t.Fatalf("tables %d, %d, %d: the first are not held", first, second, third)
 	}
@@ -55,19 +55,19 @@ func TestReturn(t *testing.T) {
 	time.Sleep(400 * time.Millisecond)
 	expect("returned", first, pass)
 
-	fourth := put(4, blocks, &Return{Tables: first, At: time.Now().Add(100 * time.Millisecond)})
+	fourth := put(4, blocks, &Return{Tables: first, Within: 100 * time.Millisecond})
 	if err := d.Stay(); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(200 * time.Millisecond)
 	expect("confirmed", fourth, drop)
 
-	if _, err := d.Swap(compile(allows), 5, &Return{Tables: 999 << slotBits, At: time.Now()}); err == nil {
+	if _, err := d.Swap(compile(allows), 5, &Return{Tables: 999 << slotBits, Within: time.Second}); err == nil {
 		t.Error("a return to tables that nobody has is accepted")
 	}
 
 	// A process that comes after the time finds what is in force.
-	put(6, allows, &Return{Tables: fourth, At: time.Now().Add(50 * time.Millisecond)})
+	put(6, allows, &Return{Tables: fourth, Within: 50 * time.Millisecond})
 	time.Sleep(100 * time.Millisecond)
 	if err := d.readSlots(); err != nil {
 		t.Fatal(err)

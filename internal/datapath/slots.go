@@ -18,11 +18,11 @@ const (
 
 func slotOf(tables uint32) uint32 { return tables & slotMask }
 
-// Return is what the kernel does at a time by itself, also without the process:
-// it puts earlier tables in force again.
+// Return is what the kernel does by itself some time after a swap, also without
+// the process: it puts earlier tables in force again.
 type Return struct {
 	Tables uint32
-	At     time.Time
+	Within time.Duration
 }
 
 // victim is the slot that the next tables are filled into: neither that in force

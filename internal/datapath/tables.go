@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -47,18 +48,42 @@ func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return) (
 	if err := d.putInForce(next, back); err != nil {
 		return 0, err
 	}
-	return next, waitForPackets()
+	if err := waitForPackets(); err != nil {
+		return 0, err
+	}
+	return next, d.emptySlots()
+}
+
+// emptySlots gives back the memory of tables that are no longer walked: neither
+// in force nor to return to. Names and counters of their rules stay.
+func (d *Datapath) emptySlots() error {
+	o := &d.objects
+	var emptied errgroup.Group
+	for slot, tables := range d.slots {
+		if tables == 0 || tables == d.tables || tables == d.back {
+			continue
+		}
+		for _, outer := range []*ebpf.Map{o.Roots, o.Nodes, o.Leaves, o.Items, o.Services, o.Rows, o.Summaries, o.Entries} {
+			emptied.Go(func() error {
+				if err := outer.Delete(uint32(slot)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+					return fmt.Errorf("give back the memory of earlier tables: %w", err)
+				}
+				return nil
+			})
+		}
+	}
+	return emptied.Wait()
 }
 
 // putInForce writes the number, after the deadline is there that comes with it.
 func (d *Datapath) putInForce(tables uint32, back *Return) error {
 	v := bpf.ConnectionsInForce{Tables: d.tables}
 	if back != nil {
-		deadline, err := monotonicAt(back.At)
+		now, err := monotonic()
 		if err != nil {
 			return err
 		}
-		v.Deadline = deadline
+		v.Deadline = now + uint64(max(0, back.Within))
 		if err := d.objects.TablesInForce.Put(uint32(0), v); err != nil {
 			return fmt.Errorf("set the deadline of the policy's tables: %w", err)
 		}

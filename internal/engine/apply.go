@@ -20,7 +20,7 @@ type Return struct {
 	// Generation is the earlier one, which must have been in force right before,
 	// or be that to which the one before was to return.
 	Generation uint64
-	At         time.Time
+	Within     time.Duration
 }
 
 // Apply puts a policy in force by one atomic switch; nil is detect mode without
@@ -49,11 +49,11 @@ func (e *Engine) tablesOf(back *Return) *datapath.Return {
 	}
 	for _, v := range e.held() {
 		if v.generation == back.Generation {
-			return &datapath.Return{Tables: v.tables, At: back.At}
+			return &datapath.Return{Tables: v.tables, Within: back.Within}
 		}
 	}
 	e.log.Warn("The kernel does not have the policy any more that an unconfirmed one is to return to. It returns only if this process is there to do it.",
-		zap.Uint64("generation", back.Generation), zap.Time("at", back.At))
+		zap.Uint64("generation", back.Generation), zap.Duration("within", back.Within))
 	return nil
 }
 
@@ -74,6 +74,7 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
 		return err
 	}
+	v.since = time.Now()
 	e.versions.add(v)
 	if pin := e.pins(p); pin != e.pinned {
 		if err := e.data.SetKeep(pin); err != nil {
@@ -127,8 +128,7 @@ func (e *Engine) expire(v *version, at time.Time) {
 	if now := time.Now(); now.After(at) {
 		at = now
 	}
-	// Still to be confirmed, if it was.
-	if err := e.install(v.generation, v.policy, v.back, at); err != nil {
+	if err := e.install(v.generation, v.policy, v.backLater(), at); err != nil {
 		e.log.Error("Rules that expired could not be taken out of force; they are tried again.", zap.Error(err))
 		e.expiry = time.AfterFunc(time.Second, func() { e.expire(v, at) })
 		return

@@ -18,9 +18,18 @@ type version struct {
 	generation uint64         // 0 without a policy
 	policy     *policy.Policy // nil in those of an earlier process
 	rules      []string       // names of the walked rules
+	since      time.Time      // in force
 	replaced   time.Time      // zero while in force
 	// back is where the kernel returns to unless it is confirmed; nil: it stays.
 	back *datapath.Return
+}
+
+// backLater is its return, seen from now.
+func (v *version) backLater() *datapath.Return {
+	if v.back == nil {
+		return nil
+	}
+	return &datapath.Return{Tables: v.back.Tables, Within: v.back.Within - time.Since(v.since)}
 }
 
 // ruleName is empty where no rule decided.

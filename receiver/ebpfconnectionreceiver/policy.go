@@ -28,7 +28,7 @@ func (r *connectionReceiver) followPolicy(host component.Host) error {
 	r.unfollow, err = source.Subscribe(func(generation connectionpolicyextension.Generation) error {
 		var back *engine.Return
 		if generation.Return != nil {
-			back = &engine.Return{Generation: generation.Return.To, At: generation.Return.At}
+			back = &engine.Return{Generation: generation.Return.To, Within: generation.Return.Within}
 		}
 		return applied.Apply(generation.Number, generation.Policy, back)
 	}, r.policyChanged)
