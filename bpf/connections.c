@@ -117,6 +117,9 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
     note_blocked(f, p, end);
   } else if (counted) {
     int why = track_tcp(f, p, end);
+    // What was on its way to the end that reset it is still to come.
+    if (why == END_RST && (f->tcp & TCP_DATA) && !(f->flags & FLOW_CLOSED))
+      set_bits(&f->flags, FLOW_LINGERS);
     if (why)
       close_flow(f, why);
     settle(f, p->protocol, end);
@@ -197,6 +200,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     if (opening == REOPENS) {
       disinherit(&k, f, p, &w->inheritance);
       close_flow(f, idle_reason(f));
+      clear_bits(&f->flags, FLOW_LINGERS);
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
     }
@@ -225,7 +229,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   if (f->flags & FLOW_DROP)
     return blocked(skb, l2, &k, f, p, egress, now);
   if ((f->flags & (FLOW_START_TOLD | FLOW_VERDICT_DUE)) != FLOW_START_TOLD ||
-      (f->flags & (FLOW_CLOSED | FLOW_END_TOLD)) == FLOW_CLOSED)
+      (f->flags & (FLOW_CLOSED | FLOW_END_TOLD | FLOW_LINGERS)) == FLOW_CLOSED)
     tell_due(&k, f);
   return PASS;
 }

@@ -237,6 +237,7 @@ const (
 	ConnectionsFlowFlagsFLOW_QUIET          ConnectionsFlowFlags = 8192
 	ConnectionsFlowFlagsFLOW_FOLDED         ConnectionsFlowFlags = 16384
 	ConnectionsFlowFlagsFLOW_JUDGING        ConnectionsFlowFlags = 32768
+	ConnectionsFlowFlagsFLOW_LINGERS        ConnectionsFlowFlags = 65536
 )
 
 type ConnectionsFlowKey struct {
@@ -465,7 +466,7 @@ type ConnectionsSweepRun struct {
 	Ended        uint64
 	Delayed      uint64
 	OldestTables uint32
-	Pad          uint32
+	LastTime     uint32
 }
 
 type ConnectionsTraffic struct {

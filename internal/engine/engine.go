@@ -132,7 +132,6 @@ func (e *Engine) Shutdown(context.Context) error {
 		errs = append(errs, e.data.SetKeep(false))
 	}
 	close(e.stop)
-	errs = append(errs, e.data.StopReading())
 	e.running.Wait()
 	e.data.Park() // a reload goes on with it
 	return errors.Join(errs...)

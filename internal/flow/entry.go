@@ -40,6 +40,7 @@ type entry struct {
 	sourceIsHigh bool
 	prevent      bool
 	drop         bool
+	lingers      bool // closed, but its end is not told yet: packets are under way
 	reject       bool // what is dropped is answered
 	closed       bool // over; the entry stays to absorb stragglers
 	startTold    bool

@@ -204,6 +204,10 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 		e.tcp.noteBlocked(p, end)
 	case counted:
 		if why := e.tcp.track(p, end); why != EndNone {
+			// What was on its way to the end that reset it is still to come.
+			if why == EndRST && e.tcp.has(tcpData) && !e.closed {
+				e.lingers = true
+			}
 			t.close(e, why)
 		}
 		e.tcp.settle(end)
