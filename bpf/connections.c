@@ -17,6 +17,7 @@
 #include "key.h"
 #include "life.h"
 #include "maps.h"
+#include "mutant.h"
 #include "packet.h"
 #include "related.h"
 #include "reject.h"
@@ -29,7 +30,7 @@
 
 // Whether a connection that the policy cuts is reset, or falls silent.
 static __always_inline int resets_cut(const struct flow *f) {
-  __u32 slot = f->tables & 1;
+  __u32 slot = slot_of(f->tables);
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   return (f->flags & FLOW_REJECT) || (set && set->reject_mode != REJECT_NEVER);
 }
@@ -60,7 +61,7 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
 }
 
 static __always_inline int undecodable(int why) {
-  __u32 slot = current_tables() & 1;
+  __u32 slot = slot_of(current_tables());
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   __u32 prevent = set && set->prevent;
   __u32 drop = 0;
@@ -80,12 +81,6 @@ static __always_inline int undecodable(int why) {
   return drop ? TC_ACT_SHOT : PASS;
 }
 
-static __always_inline __u32 relates_icmp(void) {
-  __u32 slot = current_tables() & 1;
-  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
-  return set && set->related_icmp;
-}
-
 // Counts the packet on its connection, and takes it into the TCP state. Not static,
 // so that the verifier looks at it once.
 __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, struct flow *f,
@@ -100,8 +95,10 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
   __u64 last = f->last;
   if (counted) {
     f->last = now;
-    __sync_fetch_and_add(&f->packets[end], p->packets);
-    __sync_fetch_and_add(&f->bytes[end], p->bytes);
+    if (!MUTANT(ONE_SIDED) || end == SOURCE) {
+      __sync_fetch_and_add(&f->packets[end], p->packets);
+      __sync_fetch_and_add(&f->bytes[end], p->bytes);
+    }
     count_traffic(f, p->protocol, end, p->packets, p->bytes);
     if (f->flags & FLOW_END_TOLD)
       count(COUNT_LATE);
@@ -120,6 +117,9 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
     note_blocked(f, p, end);
   } else if (counted) {
     int why = track_tcp(f, p, end);
+    // What was on its way to the end that reset it is still to come.
+    if (why == END_RST && (f->tcp & TCP_DATA) && !(f->flags & FLOW_CLOSED))
+      set_bits(&f->flags, FLOW_LINGERS);
     if (why)
       close_flow(f, why);
     settle(f, p->protocol, end);
@@ -151,7 +151,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
       skb->mark = 0;
     return PASS;
   }
-  if (!egress && (interface & INTERFACE_BRIDGE) && skb->pkt_type == PACKET_OTHERHOST) {
+  if (!egress && (interface & INTERFACE_BRIDGE) && skb->pkt_type == PACKET_OTHERHOST &&
+      !MUTANT(FLOODED)) {
     // A bridge shows itself what it floods to all its ports; the stack drops it.
     count(COUNT_OTHER_HOST);
     return PASS;
@@ -163,7 +164,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return PASS;
   struct packet *p = &w->packet;
   __builtin_memset(p, 0, sizeof(*p));
-  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, p);
+  int decoded = decode(skb, l2, interface & INTERFACE_ZONE, egress, p);
   if (decoded == ARP)
     return PASS;
   if (decoded)
@@ -175,13 +176,13 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   p->time = now;
   // Before the error's own entry: one that quotes nothing known would else stand
   // in the way of those that do.
-  if (p->icmp_error && relates_icmp() && is_related(skb, p)) {
+  if (p->icmp_error && is_related(skb, p)) {
     if (!judged)
       count(COUNT_RELATED_ICMP);
     return PASS;
   }
   struct flow *f = bpf_map_lookup_elem(&flows, &k);
-  if (!f && judged) {
+  if (!f && judged && !MUTANT(NO_FOLLOWER)) {
     f = open_follower(&k, sender_is_high);
     if (!f)
       return PASS;
@@ -199,6 +200,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     if (opening == REOPENS) {
       disinherit(&k, f, p, &w->inheritance);
       close_flow(f, idle_reason(f));
+      clear_bits(&f->flags, FLOW_LINGERS);
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
     }
@@ -219,14 +221,15 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     arrival |= ARRIVES_FROM_DESTINATION;
   if (!f->tables)
     f->ifindex = skb->ifindex; // taken over: this is its first packet
-  if (f->tables != current_tables() || (f->judge_at && now >= f->judge_at))
+  if ((f->tables != current_tables() && !MUTANT(JUDGED_ONCE)) ||
+      (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
   note_packet(skb, &k, f, p, arrival);
   if (f->flags & FLOW_DROP)
     return blocked(skb, l2, &k, f, p, egress, now);
   if ((f->flags & (FLOW_START_TOLD | FLOW_VERDICT_DUE)) != FLOW_START_TOLD ||
-      (f->flags & (FLOW_CLOSED | FLOW_END_TOLD)) == FLOW_CLOSED)
+      (f->flags & (FLOW_CLOSED | FLOW_END_TOLD | FLOW_LINGERS)) == FLOW_CLOSED)
     tell_due(&k, f);
   return PASS;
 }

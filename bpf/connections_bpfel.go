@@ -75,6 +75,11 @@ type ConnectionsDatagram struct {
 		Start uint16
 		End   uint16
 	}
+	Quoted   ConnectionsFlowKey
+	Hook     uint32
+	Head     uint16
+	HasQuote uint8
+	Pad      uint8
 }
 
 type ConnectionsDirection uint32
@@ -232,6 +237,7 @@ const (
 	ConnectionsFlowFlagsFLOW_QUIET          ConnectionsFlowFlags = 8192
 	ConnectionsFlowFlagsFLOW_FOLDED         ConnectionsFlowFlags = 16384
 	ConnectionsFlowFlagsFLOW_JUDGING        ConnectionsFlowFlags = 32768
+	ConnectionsFlowFlagsFLOW_LINGERS        ConnectionsFlowFlags = 65536
 )
 
 type ConnectionsFlowKey struct {
@@ -258,6 +264,13 @@ const (
 	ConnectionsFlowTcpTCP_CANDIDATE_BY_DESTINATION ConnectionsFlowTcp = 32768
 )
 
+type ConnectionsFolding struct {
+	_    structs.HostLayout
+	Key  ConnectionsFloodKey
+	_    [4]byte
+	None ConnectionsFlood
+}
+
 type ConnectionsFragmentKey struct {
 	_            structs.HostLayout
 	Source       [4]uint32
@@ -272,6 +285,13 @@ type ConnectionsFragmentLock struct {
 		_   structs.HostLayout
 		Val uint32
 	}
+}
+
+type ConnectionsInForce struct {
+	_         structs.HostLayout
+	Tables    uint32
+	Scheduled uint32
+	Deadline  uint64
 }
 
 type ConnectionsInterfaceFlags uint32
@@ -308,14 +328,15 @@ type ConnectionsPolicyEntries struct {
 }
 
 type ConnectionsPolicyEntry struct {
-	_      structs.HostLayout
-	Over   uint64
-	Rule   uint32
-	Order  uint32
-	Action uint8
-	Flags  uint8
-	Reject uint8
-	Pad    [5]uint8
+	_       structs.HostLayout
+	Over    uint64
+	Expires uint64
+	Rule    uint32
+	Order   uint32
+	Action  uint8
+	Flags   uint8
+	Reject  uint8
+	Pad     [5]uint8
 }
 
 type ConnectionsPolicyItem struct {
@@ -373,8 +394,10 @@ type ConnectionsPolicySummary struct {
 }
 
 type ConnectionsProgress struct {
-	_    structs.HostLayout
-	List [2]struct {
+	_           structs.HostLayout
+	Source      ConnectionsPolicyClass
+	Destination ConnectionsPolicyClass
+	List        [2]struct {
 		_     structs.HostLayout
 		Other [2]uint64
 		At    uint32
@@ -443,7 +466,7 @@ type ConnectionsSweepRun struct {
 	Ended        uint64
 	Delayed      uint64
 	OldestTables uint32
-	Pad          uint32
+	LastTime     uint32
 }
 
 type ConnectionsTraffic struct {
@@ -506,9 +529,10 @@ type ConnectionsWorkspace struct {
 		IcmpReply       uint8
 		IcmpError       uint8
 		IsLaterFragment uint8
+		IsRemembered    uint8
 		HasOptions      uint8
 		IsTagged        uint8
-		_               [3]byte
+		_               [2]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -519,6 +543,8 @@ type ConnectionsWorkspace struct {
 		Packets         uint32
 		Bytes           uint32
 		Phantom         uint32
+		FragmentId      uint32
+		_               [4]byte
 	}
 	Flow        ConnectionsFlow
 	Inheritance struct {
@@ -545,17 +571,20 @@ type ConnectionsWorkspace struct {
 		IsIpv6          uint8
 		_               [7]byte
 		Age             uint64
+		Now             uint64
 	}
 	Decision struct {
 		_            structs.HostLayout
 		JudgeAfter   uint64
+		Expires      uint64
 		Rule         uint32
 		ShadowRule   uint32
 		Action       uint8
 		Reason       uint8
 		ShadowAction uint8
 		Reject       uint8
-		_            [4]byte
+		ByDuration   uint8
+		Pad          [3]uint8
 	}
 }
 
@@ -572,6 +601,7 @@ const (
 	ConnectionsMapFloodEpoch         = "flood_epoch"
 	ConnectionsMapFloods             = "floods"
 	ConnectionsMapFlows              = "flows"
+	ConnectionsMapFoldings           = "foldings"
 	ConnectionsMapFragmentLocks      = "fragment_locks"
 	ConnectionsMapFragments          = "fragments"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
@@ -618,6 +648,7 @@ const (
 	ConnectionsVarTypeFloodKey       = "type_flood_key"
 	ConnectionsVarTypeFlowFlags      = "type_flow_flags"
 	ConnectionsVarTypeFlowTcp        = "type_flow_tcp"
+	ConnectionsVarTypeInForce        = "type_in_force"
 	ConnectionsVarTypeInterfaceFlags = "type_interface_flags"
 	ConnectionsVarTypePolicyEntries  = "type_policy_entries"
 	ConnectionsVarTypePolicyItems    = "type_policy_items"
@@ -695,6 +726,7 @@ type ConnectionsMapSpecs struct {
 	FloodEpoch     *ebpf.MapSpec `ebpf:"flood_epoch"`
 	Floods         *ebpf.MapSpec `ebpf:"floods"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
+	Foldings       *ebpf.MapSpec `ebpf:"foldings"`
 	FragmentLocks  *ebpf.MapSpec `ebpf:"fragment_locks"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
@@ -742,6 +774,7 @@ type ConnectionsVariableSpecs struct {
 	TypeFloodKey       *ebpf.VariableSpec `ebpf:"type_flood_key"`
 	TypeFlowFlags      *ebpf.VariableSpec `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.VariableSpec `ebpf:"type_flow_tcp"`
+	TypeInForce        *ebpf.VariableSpec `ebpf:"type_in_force"`
 	TypeInterfaceFlags *ebpf.VariableSpec `ebpf:"type_interface_flags"`
 	TypePolicyEntries  *ebpf.VariableSpec `ebpf:"type_policy_entries"`
 	TypePolicyItems    *ebpf.VariableSpec `ebpf:"type_policy_items"`
@@ -786,6 +819,7 @@ type ConnectionsMaps struct {
 	FloodEpoch     *ebpf.Map `ebpf:"flood_epoch"`
 	Floods         *ebpf.Map `ebpf:"floods"`
 	Flows          *ebpf.Map `ebpf:"flows"`
+	Foldings       *ebpf.Map `ebpf:"foldings"`
 	FragmentLocks  *ebpf.Map `ebpf:"fragment_locks"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
@@ -825,6 +859,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.FloodEpoch,
 		m.Floods,
 		m.Flows,
+		m.Foldings,
 		m.FragmentLocks,
 		m.Fragments,
 		m.HighInterfaces,
@@ -873,6 +908,7 @@ type ConnectionsVariables struct {
 	TypeFloodKey       *ebpf.Variable `ebpf:"type_flood_key"`
 	TypeFlowFlags      *ebpf.Variable `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.Variable `ebpf:"type_flow_tcp"`
+	TypeInForce        *ebpf.Variable `ebpf:"type_in_force"`
 	TypeInterfaceFlags *ebpf.Variable `ebpf:"type_interface_flags"`
 	TypePolicyEntries  *ebpf.Variable `ebpf:"type_policy_entries"`
 	TypePolicyItems    *ebpf.Variable `ebpf:"type_policy_items"`

@@ -14,7 +14,7 @@
 // it holds every local address of the interface's namespace, or of its VRF. A
 // tagged packet is seen before its VLAN device has it, which may be in another.
 static __always_inline int is_for_host(struct __sk_buff *skb, const struct packet *p) {
-  if (skb->pkt_type == PACKET_OTHERHOST)
+  if (skb->pkt_type == PACKET_OTHERHOST || MUTANT(NEVER_FOR_HOST))
     return 0;
   if (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST)
     return 1;
@@ -51,8 +51,11 @@ static __always_inline __u32 sender_is_source(const struct packet *p) {
   return bpf_ntohs(p->source_port) >= bpf_ntohs(p->destination_port);
 }
 
-static __always_inline __u8 direction_of(struct __sk_buff *skb, const struct packet *p,
-                                         __u32 egress, __u32 from_source) {
+// By itself for the sake of the stack.
+__noinline int direction_of(struct __sk_buff *skb, const struct packet *p, __u32 egress,
+                            __u32 from_source) {
+  if (!p)
+    return FORWARDED;
   __u32 sent_by_host = egress && !skb->ingress_ifindex;
   __u32 sent_to_host = !egress && is_for_host(skb, p);
   if (!sent_by_host && !sent_to_host)

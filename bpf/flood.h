@@ -11,7 +11,7 @@
 
 // How many connections a processor tells of at once, in each window of time,
 // before it is known that both ends take part. Set by the loader.
-volatile const __u32 openings_told = 1024;
+volatile const __u32 openings_told = 256;
 enum { WINDOW_SHIFT = 27 }; // of 134 ms
 
 struct opening_budget {
@@ -103,51 +103,66 @@ struct {
   __type(value, __u32);
 } flood_epoch SEC(".maps");
 
-static __always_inline struct flood *flood_of(void *map, const struct flood_key *key) {
-  struct flood *found = bpf_map_lookup_elem(map, key);
+// What is too large for the stack.
+struct folding {
+  struct flood_key key;
+  struct flood none;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct folding);
+} foldings SEC(".maps");
+
+static __always_inline struct flood *flood_of(void *map, const struct folding *w) {
+  struct flood *found = bpf_map_lookup_elem(map, &w->key);
   if (found)
     return found;
-  struct flood none = {};
-  bpf_map_update_elem(map, key, &none, BPF_NOEXIST);
-  return bpf_map_lookup_elem(map, key);
+  bpf_map_update_elem(map, &w->key, &w->none, BPF_NOEXIST);
+  return bpf_map_lookup_elem(map, &w->key);
 }
 
 // Adds a connection's start or end to its flood.
 static __always_inline void fold_event(const struct flow_key *k, const struct flow *f, __u8 kind,
                                        __u64 time) {
   __u32 zero = 0;
+  struct folding *w = bpf_map_lookup_elem(&foldings, &zero);
+  if (!w)
+    return;
   volatile __u32 *epoch = bpf_map_lookup_elem(&flood_epoch, &zero);
   __u32 source_is_high = f->flags & FLOW_SOURCE_IS_HIGH;
-  struct flood_key key = {
-      .rule = f->rule,
-      .shadow_rule = f->shadow_rule,
-      .tables = f->tables,
-      .ifindex = f->ifindex,
-      .zone = k->protocol_zone >> 8,
-      .protocol = protocol_of(k),
-      .kind = kind,
-      .direction = f->direction,
-      .verdict = f->verdict,
-      .action = f->action,
-      .reason = f->reason,
-      .shadow_action = f->shadow_action,
-      .end = kind == EVENT_END ? f->end : END_NONE,
-      .prevent = !!(f->flags & FLOW_PREVENT),
-      .has_destination = 1,
-      .epoch = epoch ? *epoch & 1 : 0,
-  };
-  key.is_ipv6 = k->low[0] || k->low[1] || k->low[2] != bpf_htonl(0xffff);
-  __builtin_memcpy(key.destination, source_is_high ? k->low : k->high, 16);
-  if (key.protocol == IPPROTO_TCP || key.protocol == IPPROTO_UDP)
-    key.destination_port = source_is_high ? k->low_port : k->high_port;
+  struct flood_key *key = &w->key;
+  __builtin_memset(key, 0, sizeof(*key));
+  key->rule = f->rule;
+  key->shadow_rule = f->shadow_rule;
+  key->tables = f->tables;
+  key->ifindex = f->ifindex;
+  key->zone = k->protocol_zone >> 8;
+  key->protocol = protocol_of(k);
+  key->kind = kind;
+  key->direction = f->direction;
+  key->verdict = f->verdict;
+  key->action = f->action;
+  key->reason = f->reason;
+  key->shadow_action = f->shadow_action;
+  key->end = kind == EVENT_END ? f->end : END_NONE;
+  key->prevent = !!(f->flags & FLOW_PREVENT);
+  key->has_destination = 1;
+  key->epoch = epoch ? *epoch & 1 : 0;
+  key->is_ipv6 = k->low[0] || k->low[1] || k->low[2] != bpf_htonl(0xffff);
+  __builtin_memcpy(key->destination, source_is_high ? k->low : k->high, 16);
+  if (key->protocol == IPPROTO_TCP || key->protocol == IPPROTO_UDP)
+    key->destination_port = source_is_high ? k->low_port : k->high_port;
   else
-    key.destination_port = k->high_port; // ICMP: type and code
-  struct flood *flood = flood_of(&floods, &key);
+    key->destination_port = k->high_port; // ICMP: type and code
+  struct flood *flood = flood_of(&floods, w);
   if (!flood) {
-    __builtin_memset(key.destination, 0, sizeof(key.destination));
-    key.destination_port = 0;
-    key.has_destination = 0;
-    flood = flood_of(&merged_floods, &key);
+    __builtin_memset(key->destination, 0, sizeof(key->destination));
+    key->destination_port = 0;
+    key->has_destination = 0;
+    flood = flood_of(&merged_floods, w);
   }
   if (!flood) {
     count(COUNT_FLOOD_UNTOLD);

@@ -74,6 +74,7 @@ enum flow_flags {
   FLOW_QUIET = 1 << 13,    // too many opened with it: not told of until it settles
   FLOW_FOLDED = 1 << 14,   // quiet, and its start is in the count of a flood
   FLOW_JUDGING = 1 << 15,  // a processor is judging it again
+  FLOW_LINGERS = 1 << 16,  // closed, but its end is not told yet: packets are under way
 };
 
 // struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.

@@ -3,10 +3,13 @@
 // Fragments: the first of a datagram leaves its ports for those that follow. A
 // later one passes only for bytes that none brought since the first, so that
 // nothing rewrites the header that was judged, however the receiver resolves
-// overlaps (RFC 1858, RFC 5722).
+// overlaps (RFC 1858, RFC 5722). At another hook (a bridge after its port, a VLAN's
+// device after the one below) the same fragments come again: there, those that came
+// where the datagram was first seen pass.
 #ifndef WEIR_FRAGMENT_H
 #define WEIR_FRAGMENT_H
 
+#include "flow.h"
 #include "packet.h"
 
 enum {
@@ -19,6 +22,10 @@ enum {
 // and RFC 8200 section 4.5.
 #define FRAGMENT_TIMEOUT4 (30 * 1000000000ULL)
 #define FRAGMENT_TIMEOUT6 (60 * 1000000000ULL)
+
+// A packet passes from one hook to the next in microseconds: a first fragment that
+// comes later than this at another hook begins a datagram of its own.
+#define NEXT_HOOK_NS (50 * 1000000ULL)
 
 // What a receiver reassembles by: of IPv6 the protocol is no part of it.
 struct fragment_key {
@@ -43,6 +50,13 @@ struct datagram {
   __u8 icmp_error;
   __u8 used;
   struct piece pieces[MAX_PIECES];
+  // The connection that the first fragment, an ICMP error, quotes: the rest of it
+  // belongs to that one, too. Its protocol_zone is valid with has_quote.
+  struct flow_key quoted;
+  __u32 hook; // where the first was seen: ifindex << 1 | egress
+  __u16 head; // where the first ends, in FRAGMENT_UNITs
+  __u8 has_quote;
+  __u8 pad;
 };
 
 struct {
@@ -84,11 +98,10 @@ static __always_inline int is_bad_fragment(const struct fragmentation *frag) {
          frag->ahead + frag->offset + frag->length > MAX_DATAGRAM;
 }
 
-static __always_inline void
-fragment_key_of(const struct packet *p, const struct fragmentation *frag, struct fragment_key *k) {
+static __always_inline void fragment_key_of(const struct packet *p, struct fragment_key *k) {
   __builtin_memcpy(k->source, p->source, 16);
   __builtin_memcpy(k->destination, p->destination, 16);
-  k->id = frag->id;
+  k->id = p->fragment_id;
   k->protocol_zone = p->zone << 8 | (p->is_ipv6 ? 0 : p->protocol);
 }
 
@@ -100,11 +113,16 @@ static __always_inline struct piece piece_of(const struct fragmentation *frag) {
   return piece;
 }
 
-// Notes a first fragment. One of a datagram that is known begins it anew: the 16
-// bits of an IPv4 identification come round within the timeout.
-static __always_inline void remember_fragment(const struct packet *p,
-                                              const struct fragmentation *frag, __u64 now) {
+// Notes a first fragment, and returns whether it did. One of a datagram that is known begins it
+// anew: the 16 bits of an IPv4 identification come round within the timeout.
+static __always_inline __u8 remember_fragment(const struct packet *p,
+                                              const struct fragmentation *frag, __u32 hook,
+                                              __u64 now) {
   struct fragment_key k;
+  fragment_key_of(p, &k);
+  struct datagram *known = bpf_map_lookup_elem(&fragments, &k);
+  if (known && known->hook != hook && now - known->started <= NEXT_HOOK_NS)
+    return 0;
   struct datagram d = {
       .source_port = p->source_port,
       .destination_port = p->destination_port,
@@ -113,20 +131,36 @@ static __always_inline void remember_fragment(const struct packet *p,
       .icmp_reply = p->icmp_reply,
       .icmp_error = p->icmp_error,
       .used = 1,
+      .hook = hook,
   };
   d.pieces[0] = piece_of(frag);
-  fragment_key_of(p, frag, &k);
+  d.head = d.pieces[0].end;
   bpf_map_update_elem(&fragments, &k, &d, BPF_ANY);
+  return 1;
+}
+
+// Whether all of a piece came before, other than in the first fragment, whose
+// header nothing may rewrite.
+static __always_inline int has_come(const struct datagram *d, struct piece came) {
+  for (int i = 0; i < MAX_PIECES && came.start >= d->head; i++) {
+    if (i >= d->used)
+      break;
+    if (d->pieces[i].start <= came.start && came.end <= d->pieces[i].end)
+      return 1;
+  }
+  return 0;
 }
 
 // Adds a piece. Returns 0, or -1 where it overlaps another or there are too many.
 // Under the datagram's lock: no calls.
-static __always_inline int add_piece(struct datagram *d, struct piece came) {
+static __always_inline int add_piece(struct datagram *d, struct piece came, __u32 hook) {
   int joins = -1;
+  if (d->hook != hook && !MUTANT(SEEN_ONCE) && has_come(d, came))
+    return 0;
   for (int i = 0; i < MAX_PIECES; i++) {
     if (i >= d->used)
       break;
-    if (came.start < d->pieces[i].end && d->pieces[i].start < came.end)
+    if (came.start < d->pieces[i].end && d->pieces[i].start < came.end && !MUTANT(OVERLAPS))
       return -1;
     if (joins < 0 && (d->pieces[i].end == came.start || d->pieces[i].start == came.end))
       joins = i;
@@ -148,11 +182,12 @@ static __always_inline int add_piece(struct datagram *d, struct piece came) {
 
 // Gives a later fragment the ports of its first. Returns an enum decoded.
 static __always_inline int follow_fragment(struct packet *p, const struct fragmentation *frag,
-                                           __u64 now) {
+                                           __u32 hook, __u64 now) {
   struct fragment_key k;
-  fragment_key_of(p, frag, &k);
+  fragment_key_of(p, &k);
   struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
-  if (!d || now - d->started > (p->is_ipv6 ? FRAGMENT_TIMEOUT6 : FRAGMENT_TIMEOUT4))
+  if (MUTANT(NO_FOLLOW_UP) || !d ||
+      now - d->started > (p->is_ipv6 ? FRAGMENT_TIMEOUT6 : FRAGMENT_TIMEOUT4))
     return ORPHAN;
   __u32 which = frag->id % FRAGMENT_LOCKS;
   struct fragment_lock *lock = bpf_map_lookup_elem(&fragment_locks, &which);
@@ -160,7 +195,7 @@ static __always_inline int follow_fragment(struct packet *p, const struct fragme
     return MALFORMED;
   struct piece came = piece_of(frag);
   bpf_spin_lock(&lock->lock);
-  int refused = add_piece(d, came);
+  int refused = add_piece(d, came, hook);
   bpf_spin_unlock(&lock->lock);
   if (refused)
     return MALFORMED;
@@ -171,6 +206,29 @@ static __always_inline int follow_fragment(struct packet *p, const struct fragme
   p->icmp_error = d->icmp_error;
   p->is_later_fragment = 1;
   return DECODED;
+}
+
+// Leaves the connection that p, a first fragment, quotes for those that follow.
+static __always_inline void remember_quote(const struct packet *p, const struct flow_key *quoted) {
+  struct fragment_key k;
+  fragment_key_of(p, &k);
+  struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
+  if (!d)
+    return;
+  d->quoted = *quoted;
+  d->has_quote = 1;
+}
+
+// Fills in the connection that the first fragment of p's datagram quotes. Returns
+// 0, or -1 where it quotes none.
+static __always_inline int recall_quote(const struct packet *p, struct flow_key *quoted) {
+  struct fragment_key k;
+  fragment_key_of(p, &k);
+  struct datagram *d = bpf_map_lookup_elem(&fragments, &k);
+  if (!d || !d->has_quote || MUTANT(NO_RELATED_FRAGMENTS))
+    return -1;
+  *quoted = d->quoted;
+  return 0;
 }
 
 #endif

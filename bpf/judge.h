@@ -46,6 +46,7 @@ static __always_inline void make_subject(const struct flow_key *k, const struct 
   s->direction = f->direction;
   s->flags = f->flags;
   s->age = now - f->first;
+  s->now = now;
   if (protocol_of(k) == IPPROTO_TCP || protocol_of(k) == IPPROTO_UDP) {
     s->source_port = bpf_ntohs(is_high ? k->high_port : k->low_port);
     s->destination_port = bpf_ntohs(is_high ? k->low_port : k->high_port);
@@ -69,7 +70,7 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (!k || !f)
     return -1;
   __u32 tables = current_tables();
-  __u32 slot = tables & 1;
+  __u32 slot = slot_of(tables);
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
@@ -90,6 +91,8 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   f->shadow_rule = differs ? d->shadow_rule : NO_RULE;
   f->shadow_action = differs ? d->shadow_action : NO_ACTION;
   f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
+  if (d->expires && (!f->judge_at || d->expires < f->judge_at))
+    f->judge_at = d->expires;
   __u32 flags = 0;
   f->verdict = DETECTED;
   if (set->prevent) {
@@ -108,7 +111,7 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
 
 // Counts a verdict that is new to its connection, right after judge_flow().
 static __always_inline void count_judgement(const struct flow_key *k, const struct flow *f) {
-  __u32 slot = f->tables & 1;
+  __u32 slot = slot_of(f->tables);
   __u32 zero = 0;
   count_verdict(f, protocol_of(k));
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
@@ -130,7 +133,14 @@ static __always_inline enum end_reason idle_reason(const struct flow *f) {
   return f->flags & FLOW_DROP ? cut_reason(f) : END_TIMEOUT;
 }
 
-// Judges an entry again, after a change of policy or at a duration rule's time.
+// Whether the decision at hand is that of a duration rule.
+static __always_inline __u32 is_by_duration(void) {
+  __u32 zero = 0;
+  struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
+  return w && w->decision.by_duration;
+}
+
+// Judges an entry again, after a change of policy or when a rule's time has come.
 static __always_inline void judge_again(const struct flow_key *k, struct flow *f, __u64 now) {
   // The other processor's packet is still judged as before.
   if (__sync_fetch_and_or(&f->flags, FLOW_JUDGING) & FLOW_JUDGING)
@@ -149,7 +159,7 @@ static __always_inline void judge_again(const struct flow_key *k, struct flow *f
   if (f->verdict != BLOCKED)
     f->end = END_NONE;
   else if (verdict != BLOCKED)
-    f->end = due ? END_DURATION : END_POLICY;
+    f->end = due && is_by_duration() ? END_DURATION : END_POLICY;
 }
 
 #endif

@@ -23,7 +23,7 @@ static __always_inline __u32 make_key(const struct packet *p, struct flow_key *k
   __builtin_memcpy(k->high, is_high ? p->source : p->destination, 16);
   k->low_port = is_high && has_ports ? p->destination_port : p->source_port;
   k->high_port = is_high && has_ports ? p->source_port : p->destination_port;
-  k->protocol_zone = p->zone << 8 | p->protocol;
+  k->protocol_zone = (MUTANT(NO_ZONE) ? 0 : p->zone << 8) | p->protocol;
   return is_high;
 }
 

@@ -40,20 +40,38 @@ struct {
   __type(value, struct agent);
 } agents SEC(".maps");
 
-// The number of the tables in force: a swap is one write of it. Its lowest bit
-// is the slot that holds them. 0: none yet.
+// Which tables are in force: a swap is one write of the first eight bytes. The
+// lowest bits of a number are the slot that holds the tables, the others grow. 0:
+// none yet. From the deadline on it is those that were scheduled, if any: what was
+// not confirmed returns by itself, whether or not there is an agent.
+struct in_force {
+  __u32 tables;
+  __u32 scheduled;
+  __u64 deadline; // CLOCK_MONOTONIC, ns
+};
+
+enum { SLOT_BITS = 2, SLOTS = 3 };
+
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, 1);
   __type(key, __u32);
-  __type(value, __u32);
+  __type(value, struct in_force);
 } tables_in_force SEC(".maps");
 
 static __always_inline __u32 current_tables(void) {
   __u32 zero = 0;
-  volatile __u32 *number = bpf_map_lookup_elem(&tables_in_force, &zero);
-  return number ? *number : 0;
+  struct in_force *now = bpf_map_lookup_elem(&tables_in_force, &zero);
+  if (!now)
+    return 0;
+  __u64 both = *(volatile __u64 *)now;
+  __u32 scheduled = both >> 32;
+  if (scheduled && bpf_ktime_get_ns() >= *(volatile __u64 *)&now->deadline)
+    return scheduled;
+  return both;
 }
+
+static __always_inline __u32 slot_of(__u32 tables) { return tables & ((1 << SLOT_BITS) - 1); }
 
 // When these maps were made, in nanoseconds since 1970: the counters run from
 // then. Only user space reads and writes it.

@@ -14,6 +14,8 @@ enum { VLAN_ID = 0xfff };
 #define NO_ZONE 0xffffffff
 
 static __always_inline __u32 is_tag(__u16 ethertype) {
+  if (MUTANT(NO_TAGS))
+    return 0;
   return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
@@ -100,7 +102,8 @@ static __always_inline int decode_ipv4(struct __sk_buff *skb, __u32 at, struct p
   // A superpacket above 64 KiB (BIG TCP) carries length 0.
   if (total == 0 && skb->gso_size && ip->protocol == IPPROTO_TCP)
     total = present;
-  if (total < header || total > present || !checksum_is_right(skb, ip, at, header))
+  if (total < header || total > present ||
+      (!checksum_is_right(skb, ip, at, header) && !MUTANT(NO_HEADER_CHECKSUM)))
     return MALFORMED;
   map_ipv4(p->source, ip->saddr);
   map_ipv4(p->destination, ip->daddr);
@@ -125,7 +128,7 @@ static __always_inline int decode_ipv4(struct __sk_buff *skb, __u32 at, struct p
 // ipv6_ext_hdr.
 static __always_inline int is_extension(__u8 header) {
   return header == IPPROTO_HOPOPTS || header == IPPROTO_ROUTING || header == IPPROTO_FRAGMENT ||
-         header == IPPROTO_AH || header == IPPROTO_DSTOPTS;
+         header == IPPROTO_AH || (header == IPPROTO_DSTOPTS && !MUTANT(NO_DESTINATION_OPTIONS));
 }
 
 // One extension header, the number-th, at `at`.

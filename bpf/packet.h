@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "maps.h"
+#include "mutant.h"
 
 struct packet {
   __u64 time;      // CLOCK_MONOTONIC, ns
@@ -22,6 +23,7 @@ struct packet {
   __u8 icmp_reply;        // the sender is the destination of the conversation
   __u8 icmp_error;        // it reports on a packet, which it may quote at `payload`
   __u8 is_later_fragment; // no transport header: ports are the first fragment's
+  __u8 is_remembered;     // a first fragment, kept for those that follow
   __u8 has_options;       // IPv4 options or IPv6 extension headers
   __u8 is_tagged;         // a VLAN tag, if only of a priority
   __u32 network;          // offset of the network header
@@ -30,9 +32,10 @@ struct packet {
   __u32 transport;        // offset of the transport header
   __u32 payload;          // offset of what follows it
   __u32 payload_bytes;
-  __u32 packets; // segments of a superpacket, else 1
-  __u32 bytes;   // IP bytes, with the headers of each segment
-  __u32 phantom; // bytes of headers that never reach the wire (jumbo option)
+  __u32 packets;     // segments of a superpacket, else 1
+  __u32 bytes;       // IP bytes, with the headers of each segment
+  __u32 phantom;     // bytes of headers that never reach the wire (jumbo option)
+  __u32 fragment_id; // valid for fragments
 };
 
 enum decoded {

@@ -4,7 +4,9 @@
 #ifndef WEIR_RELATED_H
 #define WEIR_RELATED_H
 
+#include "fragment.h"
 #include "key.h"
+#include "tables.h"
 #include "transport.h"
 
 // Fills in the tuple that an ICMP error quotes: its headers, and the eight bytes
@@ -59,26 +61,50 @@ static __always_inline int decode_quote(struct __sk_buff *skb, const struct pack
   return 0;
 }
 
-// Whether p, an ICMP error, belongs to a connection that passes.
-__noinline int is_related(struct __sk_buff *skb, const struct packet *p) {
-  if (!p)
-    return 0;
+// Fills in the key of the connection that p, an ICMP error, quotes, if it may
+// belong to one. Returns 0, or -1.
+static __always_inline int quoted_key(struct __sk_buff *skb, const struct packet *p,
+                                      struct flow_key *k) {
   // Unreachable, time exceeded, parameter problem; ICMPv6 packet too big. Those
   // that steer traffic (redirect, source quench) are connections of their own.
   __u8 type = bpf_ntohs(p->destination_port) >> 8;
   if (p->is_ipv6 ? type > 4 : type != 3 && type != 11 && type != 12)
-    return 0;
+    return -1;
   struct packet quoted = {};
-  struct flow_key k = {};
-  if (p->is_later_fragment || decode_quote(skb, p, &quoted))
-    return 0;
+  if (decode_quote(skb, p, &quoted))
+    return -1;
   // It must go to the end that sent what it quotes: else whoever quotes any
   // connection of ours would reach every address with it.
   for (int i = 0; i < 4; i++) {
-    if (p->destination[i] != quoted.source[i])
-      return 0;
+    if (p->destination[i] != quoted.source[i] && !MUTANT(ANY_ADDRESS))
+      return -1;
   }
-  make_key(&quoted, &k);
+  make_key(&quoted, k);
+  return 0;
+}
+
+static __always_inline __u32 relates_icmp(void) {
+  __u32 slot = slot_of(current_tables());
+  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
+  return set && set->related_icmp;
+}
+
+// Whether p, an ICMP error, belongs to a connection that passes.
+__noinline int is_related(struct __sk_buff *skb, const struct packet *p) {
+  struct flow_key k = {};
+  if (!p)
+    return 0;
+  if (p->is_later_fragment) {
+    if (recall_quote(p, &k))
+      return 0;
+  } else {
+    if (quoted_key(skb, p, &k))
+      return 0;
+    if (p->is_remembered)
+      remember_quote(p, &k);
+  }
+  if (!relates_icmp())
+    return 0;
   struct flow *f = bpf_map_lookup_elem(&flows, &k);
   return f && !(f->flags & FLOW_DROP) && f->action != BLOCK;
 }

@@ -66,7 +66,7 @@ __noinline int opening_of(const struct flow_key *k, const struct flow *f, const 
     if (end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
         !has_tcp(f, TCP_SEEN, DESTINATION))
       return CONTINUES; // simultaneous open (RFC 9293 section 3.5)
-    return CANDIDATE;
+    return MUTANT(NO_CANDIDATE) ? REOPENS : CANDIDATE;
   }
   struct candidate *c = candidate_of_given(k, f);
   if (!c || candidate_by(f) == end || repeated)

@@ -24,7 +24,7 @@ struct sweep_run {
   __u64 ended;
   __u64 delayed;       // events that found the ring buffer full
   __u32 oldest_tables; // the lowest table sequence an entry refers to
-  __u32 pad;
+  __u32 last_time;     // nobody comes after this one to tell what is to be told
 };
 
 static __always_inline __u64 idle_limit(const struct flow_key *k, const struct flow *f,
@@ -40,6 +40,10 @@ static __always_inline __u64 idle_limit(const struct flow_key *k, const struct f
 
 // How long a quiet connection may take to settle before its start is counted.
 #define SETTLE_NS 1000000000ULL
+
+// How long a connection that was reset, and had carried data, must be silent until
+// its end is told.
+#define LINGER_NS 1000000000ULL
 
 struct bpf_map;
 
@@ -61,6 +65,8 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   }
   if (expired)
     close_flow(f, idle_reason(f));
+  if ((f->flags & FLOW_LINGERS) && (expired || s->last_time || idle > LINGER_NS))
+    clear_bits(&f->flags, FLOW_LINGERS);
   // Whoever answers does so within a second, mostly.
   if ((f->flags & FLOW_QUIET) && s->now - f->first > SETTLE_NS)
     fold_due(k, f);
@@ -95,6 +101,7 @@ int sweep(struct sweep_run *args) {
       .udp_ns = args->udp_ns,
       .icmp_ns = args->icmp_ns,
       .update_ns = args->update_ns,
+      .last_time = args->last_time,
       .now = bpf_ktime_get_ns(),
       .oldest_tables = ~0U,
   };

@@ -9,7 +9,6 @@
 #include "maps.h"
 
 enum {
-  SLOTS = 2,
   ROW_WORDS = 64, // of 64 entries each; longer rows are chunks of it
   MAX_CHUNKS = 32,
   // Tables of small things hold blocks of them: filling a table costs by its
@@ -57,7 +56,8 @@ enum entry_flags {
 
 // One transport of one rule. Those that have a bit in the rows come first.
 struct policy_entry {
-  __u64 over; // ns a TCP connection must last; 0: any
+  __u64 over;    // ns a TCP connection must last; 0: any
+  __u64 expires; // CLOCK_MONOTONIC, ns: from then on it matches nothing; 0: never
   __u32 rule;
   __u32 order; // its place in the walk
   __u8 action;

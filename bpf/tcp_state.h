@@ -41,6 +41,8 @@ static __always_inline __u32 segment_end(const struct packet *p) {
 // dropped in every state), or SYN together with FIN or RST. No stack acts on
 // them, so they change nothing here.
 static __always_inline int has_odd_flags(const struct packet *p) {
+  if (MUTANT(ODD_FLAGS))
+    return 0;
   if (p->tcp_flags & TCP_FLAG_SYN_)
     return p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
   return !(p->tcp_flags & (TCP_FLAG_ACK_ | TCP_FLAG_RST_));
@@ -59,6 +61,8 @@ static __always_inline void close_flow(struct flow *f, enum end_reason why) {
 static __always_inline int resets(const struct flow *f, const struct packet *p, __u32 end) {
   __u32 other = (end ^ 1) & 1;
   end &= 1;
+  if (MUTANT(ANY_RESET))
+    return 1;
   if (has_tcp(f, TCP_SEEN, end) && p->seq == f->next[end])
     return 1;
   if (has_tcp(f, TCP_ACKS, other) && p->seq == f->acked[other])

@@ -105,7 +105,7 @@ __noinline int tell_due(const struct flow_key *k, struct flow *f) {
     if (tell(k, f, EVENT_VERDICT, f->last))
       return -1;
   }
-  if ((f->flags & FLOW_CLOSED) && !(f->flags & FLOW_END_TOLD)) {
+  if ((f->flags & (FLOW_CLOSED | FLOW_END_TOLD | FLOW_LINGERS)) == FLOW_CLOSED) {
     if (tell(k, f, EVENT_END, f->last))
       return -1;
   }

@@ -104,7 +104,7 @@ static __always_inline int decode_icmp(struct __sk_buff *skb, struct packet *p, 
 static __always_inline void count_segments(struct __sk_buff *skb, struct packet *p) {
   p->packets = 1;
   __u32 size = skb->gso_size;
-  if (!size || p->payload_bytes <= size)
+  if (!size || p->payload_bytes <= size || MUTANT(NO_SEGMENTS))
     return;
   p->packets = (p->payload_bytes + size - 1) / size;
   p->bytes += (p->packets - 1) * (p->payload - p->network - p->phantom);
@@ -127,9 +127,9 @@ static __always_inline int decode_transport(struct __sk_buff *skb, struct packet
 }
 
 // Reads the packet into p, which is all zero; l2 is the length of its link-layer
-// header. `zone` is that of the interface. Returns an enum decoded. Not static, so that the
-// verifier looks at it once.
-__noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, struct packet *p) {
+// header. `zone` is that of the interface. Returns an enum decoded. Not static, so
+// that the verifier looks at it once.
+__noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, __u32 egress, struct packet *p) {
   struct fragmentation frag = {};
   int result;
   if (!p || l2 > ETH_HLEN)
@@ -148,20 +148,22 @@ __noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, struct packet
   if (result)
     return result;
   p->packets = 1;
+  p->fragment_id = frag.id;
   if (frag.is_fragment && is_bad_fragment(&frag))
     return MALFORMED;
   __u32 end = at + p->bytes + p->phantom;
+  __u32 hook = skb->ifindex << 1 | !!egress;
   if (frag.offset) {
     p->payload = p->transport;
     p->payload_bytes = end - p->transport;
-    return follow_fragment(p, &frag, bpf_ktime_get_ns());
+    return follow_fragment(p, &frag, hook, bpf_ktime_get_ns());
   }
   result = decode_transport(skb, p, end, frag.is_fragment);
   if (result)
     return result;
   count_segments(skb, p);
   if (frag.is_fragment)
-    remember_fragment(p, &frag, bpf_ktime_get_ns());
+    p->is_remembered = remember_fragment(p, &frag, hook, bpf_ktime_get_ns());
   return DECODED;
 }
 

@@ -12,6 +12,7 @@
 
 // Named here so that the compiler describes them to the Go bindings.
 const struct event *type_event __attribute__((unused));
+const struct in_force *type_in_force __attribute__((unused));
 const struct flood_key *type_flood_key __attribute__((unused));
 const struct flood *type_flood __attribute__((unused));
 const struct policy_entries *type_policy_entries __attribute__((unused));

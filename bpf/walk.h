@@ -19,16 +19,20 @@ struct subject {
   __u8 direction;
   __u8 is_ipv6;
   __u64 age; // ns
+  __u64 now; // CLOCK_MONOTONIC, ns
 };
 
 struct decision {
   __u64 judge_after; // age at which a duration rule may change the answer; 0: none
+  __u64 expires;     // when a rule that matched expires first; 0: none does
   __u32 rule;
   __u32 shadow_rule;
   __u8 action;
   __u8 reason;
   __u8 shadow_action;
   __u8 reject;
+  __u8 by_duration; // the rule is about the connection's age
+  __u8 pad[3];
 };
 
 enum { DIMENSIONS = 5, CAN_ALLOW = 1, CAN_BLOCK = 2 };
@@ -49,6 +53,8 @@ struct list {
 // How far a walk has come. It lies in a map, where the verifier does not follow
 // what the numbers are: on the stack, each step would be another state to it.
 struct progress {
+  struct policy_class source;
+  struct policy_class destination;
   struct list list[2]; // of the source, of the destination
   __u64 words;         // of the current chunk, those not yet read
   __u64 bits;          // of the current word, those not yet looked at
@@ -121,6 +127,12 @@ static __always_inline void visit(struct walk *w, const struct policy_entry *e) 
       return;
   }
   struct decision *d = w->decision;
+  if (e->expires) {
+    if (w->subject->now >= e->expires)
+      return;
+    if (!d->expires || e->expires < d->expires)
+      d->expires = e->expires;
+  }
   if (e->over && w->subject->age <= e->over) {
     if (!d->judge_after || e->over < d->judge_after)
       d->judge_after = e->over;
@@ -146,6 +158,7 @@ static __always_inline void visit(struct walk *w, const struct policy_entry *e) 
   w->at->done = 1;
   d->rule = e->rule;
   d->reject = e->reject;
+  d->by_duration = e->over != 0;
   d->reason = flags & ENTRY_SAFEGUARD ? REASON_SAFEGUARD : REASON_RULE;
 }
 
@@ -330,29 +343,34 @@ static __always_inline void start_list(struct list *l, __u32 list, const __u64 o
   l->other[1] = other[1];
 }
 
-// Finds the subject's rows and lists.
-static __always_inline int start_walk(struct walk *w, const struct subject *s) {
-  void *table = bpf_map_lookup_elem(&services, &w->slot);
+// Finds the subject's rows and lists. By itself for the sake of the stack.
+__noinline int find_rows(__u32 slot, const struct subject *s, struct progress *at) {
+  if (!s || !at)
+    return -1;
+  void *table = bpf_map_lookup_elem(&services, &slot);
   if (!table)
     return -1;
   __u32 zero = 0;
   struct policy_services *v = bpf_map_lookup_elem(table, &zero);
   if (!v)
     return -1;
-  struct policy_class source, destination;
-  if (find_class(w->slot, s->is_ipv6 ? SOURCE6 : SOURCE4, s->source[0], s->source[1], &source) ||
-      find_class(w->slot, s->is_ipv6 ? DESTINATION6 : DESTINATION4, s->destination[0],
-                 s->destination[1], &destination))
+  if (find_class(slot, s->is_ipv6 ? SOURCE6 : SOURCE4, s->source[0], s->source[1], &at->source) ||
+      find_class(slot, s->is_ipv6 ? DESTINATION6 : DESTINATION4, s->destination[0],
+                 s->destination[1], &at->destination))
     return -1;
-  w->at->row_number[0] = source.row;
-  w->at->row_number[1] = destination.row;
-  w->at->row_number[2] = v->source_port[s->source_port];
-  w->at->row_number[3] = v->destination_port[s->destination_port];
-  w->at->row_number[4] = v->protocol[s->direction & 3][s->protocol];
-  start_list(&w->at->list[0], source.list, s->destination);
-  start_list(&w->at->list[1], destination.list, s->source);
-  w->at->has_lists = source.list || destination.list;
-  table = bpf_map_lookup_elem(&summaries, &w->slot);
+  at->row_number[0] = at->source.row;
+  at->row_number[1] = at->destination.row;
+  at->row_number[2] = v->source_port[s->source_port];
+  at->row_number[3] = v->destination_port[s->destination_port];
+  at->row_number[4] = v->protocol[s->direction & 3][s->protocol];
+  start_list(&at->list[0], at->source.list, s->destination);
+  start_list(&at->list[1], at->destination.list, s->source);
+  at->has_lists = at->source.list || at->destination.list;
+  return 0;
+}
+
+static __always_inline int start_walk(struct walk *w) {
+  void *table = bpf_map_lookup_elem(&summaries, &w->slot);
   if (!table)
     return -1;
   w->at->chunks = ~0u;
@@ -394,7 +412,7 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
   d->rule = NO_RULE;
   d->shadow_rule = NO_RULE;
   if (set->chunks) {
-    if (start_walk(&w, s))
+    if (find_rows(slot, s, at) || start_walk(&w))
       return -1;
     bpf_loop(MAX_STEPS, step, &w, 0);
   }
@@ -406,6 +424,8 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
     d->reason = REASON_DEFAULT;
   }
   d->action = action_of(w.at->can);
+  if (!d->shadow_action) // the walk with it comes to no action
+    d->shadow_rule = NO_RULE;
   if (w.at->can && !d->action) {
     d->rule = NO_RULE;
     d->reason = REASON_PENDING;

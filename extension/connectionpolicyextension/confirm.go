@@ -31,12 +31,18 @@ type confirmation struct {
 	deadline time.Time
 }
 
+// target is the version that a change of current returns to.
+func (c *confirmation) target(current version) version {
+	if c.waiting {
+		return c.back
+	}
+	return current
+}
+
 // wait begins, or begins anew, to wait for the confirmation of a change that
 // was applied at now over the version before.
 func (c *confirmation) wait(before version, now time.Time) {
-	if !c.waiting {
-		c.back = before
-	}
+	c.back = c.target(before)
 	c.waiting = true
 	c.applied, c.deadline = now, now.Add(c.within)
 	c.touched = c.touchTime()

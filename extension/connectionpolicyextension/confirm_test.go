@@ -54,7 +54,21 @@ func TestAChangeIsConfirmed(t *testing.T) {
 	b.pass(confirmPoll)
 	assert.Equal(t, []telemetry.Change{telemetry.PolicyLoaded, telemetry.PolicyLoaded, telemetry.PolicyConfirmed}, f.kinds())
 	b.pass(2 * patience)
-	assert.Equal(t, []uint64{1, 2}, f.numbers())
+	assert.Equal(t, []uint64{1, 2, 2}, f.numbers())
+	assert.Equal(t, uint64(1), f.applied[1].Return.To, "until it is confirmed it may return")
+	assert.Nil(t, f.applied[2].Return)
+}
+
+func TestAnotherChangeReturnsToTheConfirmedOne(t *testing.T) {
+	b := started(t, oneRule, confirmed)
+	var f enforcer
+	b.subscribe(&f)
+	b.write("policy.yaml", twoRules)
+	b.look()
+	b.write("policy.yaml", threeRules)
+	b.look()
+	assert.Equal(t, uint64(1), f.applied[2].Return.To)
+	assert.Equal(t, patience, f.applied[2].Return.Within, "the time begins anew")
 }
 
 func TestWhatDoesNotConfirm(t *testing.T) {

@@ -25,12 +25,13 @@ import (
 // Policies that differ in the number of their rules, which is how tests tell
 // them apart.
 const (
-	noRules   = "mode: detect\n"
-	oneRule   = "mode: prevent\nrules:\n  - {name: a, action: allow, layer4: {tcp: [22]}}\n"
-	twoRules  = oneRule + "  - {name: b, action: allow, layer4: {tcp: [443]}}\n"
-	nobodyIn  = "mode: prevent\ndefault_action: block\nrules:\n  - {name: a, action: block, layer4: {tcp: [22]}}\n"
-	broken    = "mode: prevnt\nrules:\n  - {name: a}\n"
-	withLists = "groups:\n  addresses:\n    bad: {file: lists/bad.txt}\nrules:\n  - {name: a, action: block, layer3: {source: [group:bad]}}\n"
+	noRules    = "mode: detect\n"
+	oneRule    = "mode: prevent\nrules:\n  - {name: a, action: allow, layer4: {tcp: [22]}}\n"
+	twoRules   = oneRule + "  - {name: b, action: allow, layer4: {tcp: [443]}}\n"
+	threeRules = twoRules + "  - {name: c, action: allow, layer4: {tcp: [80]}}\n"
+	nobodyIn   = "mode: prevent\ndefault_action: block\nrules:\n  - {name: a, action: block, layer4: {tcp: [22]}}\n"
+	broken     = "mode: prevnt\nrules:\n  - {name: a}\n"
+	withLists  = "groups:\n  addresses:\n    bad: {file: lists/bad.txt}\nrules:\n  - {name: a, action: block, layer3: {source: [group:bad]}}\n"
 )
 
 // statusHost keeps the status events that are reported to it.

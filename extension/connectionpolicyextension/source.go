@@ -1,6 +1,8 @@
 package connectionpolicyextension
 
 import (
+	"time"
+
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -13,6 +15,18 @@ type Generation struct {
 	Policy *policy.Policy
 	// Source names the file, or the key path of an inline policy.
 	Source string
+	// Return is set while the generation waits to be confirmed.
+	Return *Return
+}
+
+// Return says which generation comes back, and how long after this one came in
+// force, unless this one is confirmed. Those that enforce it bring that about by
+// themselves, even if the process that holds the policy is gone by then; if it is
+// not, it hands the earlier policy out under a new number at that time. A generation that is confirmed is handed out
+// again, with its number, without Return.
+type Return struct {
+	To     uint64
+	Within time.Duration
 }
 
 // PolicySource hands out the policy to those that enforce it. The extension

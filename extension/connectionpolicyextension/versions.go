@@ -65,12 +65,16 @@ func (e *policyExtension) consider(c *candidate) {
 		}
 	}
 	before := e.current
-	if err := e.install(version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
+	next := version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}
+	if e.confirm.within > 0 && !confirmsItself {
+		next.Return = &Return{To: e.confirm.target(before).Number, Within: e.confirm.within}
+	}
+	if err := e.install(next); err != nil {
 		e.refused(e.lastNumber, err)
 		return
 	}
 	detail := describe(c.policy)
-	if e.confirm.within > 0 && !confirmsItself {
+	if next.Return != nil {
 		e.confirm.wait(before, e.now())
 		detail += fmt.Sprintf("; generation %d returns at %s unless this is confirmed",
 			e.confirm.back.Number, e.confirm.deadline.Format(time.TimeOnly))
@@ -98,6 +102,16 @@ func (e *policyExtension) install(v version) error {
 
 // confirmed makes the current version the one that later changes return to.
 func (e *policyExtension) confirmed(how string) {
+	if e.current.Return != nil {
+		stays := e.current.Generation
+		stays.Return = nil
+		if err := e.subs.hand(stays, e.current.Generation); err != nil {
+			// It goes on waiting: those that enforce it would return all the same.
+			e.refused(stays.Number, fmt.Errorf("confirm: %w", err))
+			return
+		}
+		e.current.Generation = stays
+	}
 	e.confirm.done()
 	e.tell(telemetry.PolicyConfirmed, e.current.Number, how)
 }

@@ -80,7 +80,7 @@ func TestRecordedCaptures(t *testing.T) {
 					len(f.Data), f.WireLength, f.Time, len(data), info.Length, info.Timestamp, err)
 				break
 			}
-			outcome := fragments.Follow(&p, p.Decode(&f.Frame), f.Time)
+			outcome := fragments.Follow(&p, p.Decode(&f.Frame), 0, f.Time)
 			outcomes[outcome]++
 			switch outcome {
 			case packet.Malformed:

@@ -8,7 +8,7 @@ import (
 )
 
 // Compile makes the tables of p as it stands at now: rules that have expired
-// keep their number and match nothing. It refuses a policy whose tables would
+// keep their number and match nothing, and those that will say when. It refuses a policy whose tables would
 // not fit, with the numbers.
 func Compile(p *policy.Policy, now time.Time) (*Tables, error) {
 	return compile(p, now, listsFrom)
@@ -132,6 +132,7 @@ func entryOf(p *policy.Policy, rule *policy.Rule, number uint32) Entry {
 		Undecided: rule.NeedsFacts(),
 		Special:   rule.Special,
 		Reject:    rule.Reject,
+		Expires:   rule.Expires,
 	}
 	if e.Undecided && rule.Action == policy.Block {
 		for _, cause := range []policy.Cause{policy.Malformed, policy.Limit, policy.Overload, policy.AgentDown, policy.NotSeen} {

@@ -108,6 +108,8 @@ type Entry struct {
 	Special     policy.Special
 	// Reject is the rule's own choice; nil leaves it to the policy.
 	Reject *bool
+	// Expires is when the rule stops matching; zero: never.
+	Expires time.Time
 	// Over is the age a TCP connection must have; 0 means any.
 	Over time.Duration
 }

@@ -101,7 +101,7 @@ func BenchmarkClassify(b *testing.B) {
 							swap(b, d, m.p)
 							*m.to = append(*m.to, g.run(b)-empty.run(b))
 							forget(b, d)
-							drainEvents(b, d)
+							d.drain(b)
 						}
 					}
 				}

@@ -59,4 +59,17 @@ func monotonic() (uint64, error) {
 	return uint64(t.Nano()), nil
 }
 
+// monotonicAt is what CLOCK_MONOTONIC will show at a time, if nobody sets the wall
+// clock until then; 0 for the zero time.
+func monotonicAt(t time.Time) (uint64, error) {
+	if t.IsZero() {
+		return 0, nil
+	}
+	now, err := monotonic()
+	if err != nil {
+		return 0, err
+	}
+	return uint64(max(1, int64(now)+int64(time.Until(t)))), nil
+}
+
 func (c *clock) wall(mono uint64) time.Time { return time.Unix(0, int64(mono)+int64(c.offset)) }

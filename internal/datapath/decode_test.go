@@ -3,6 +3,7 @@ package datapath
 import (
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -33,30 +34,36 @@ func TestDecoderAgainstReference(t *testing.T) {
 	t.Logf("seed %d", seed)
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0))}
 	for left := *generatedFrames; left > 0; left -= each {
-		t.Run("", func(t *testing.T) { compareDecoders(t, g, min(left, each)) })
+		t.Run("", func(t *testing.T) {
+			if difference, n := compareDecoders(t, open(t), g, min(left, each)); difference != "" {
+				t.Errorf("frame %d: %s", n, difference)
+			}
+		})
 		if t.Failed() {
 			return
 		}
 	}
 }
 
-func compareDecoders(t *testing.T, g *generator, frames int) {
-	d := open(t)
+// compareDecoders says how the two differ on the first frame where they do, and
+// which that is.
+func compareDecoders(t *testing.T, d *Datapath, g *generator, frames int) (string, int) {
 	tables, err := classifier.Compile(policy.Observe(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Swap(tables, 0); err != nil {
+	if _, err := d.Swap(tables, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	known := packet.NewFragments(4096)
+	before := passedCounts(t, d)
 	expected := map[bpf.ConnectionsFlowKey][2]uint64{} // packets, bytes of both ends
 	causes := map[packet.Outcome]uint64{}
-	for range frames {
+	for n := range frames {
 		data, gso := g.frame()
 		var p packet.Packet
 		outcome := p.Decode(&packet.Frame{Data: data, Link: packet.LinkEthernet, GSOSize: int(gso)})
-		outcome = known.Follow(&p, outcome, time.Now())
+		outcome = known.Follow(&p, outcome, 0, time.Now())
 		_, err := d.objects.Ingress.Run(&ebpf.RunOptions{Data: data, Context: &skb{GSOSize: gso}})
 		if err != nil {
 			continue // the kernel's test run itself asks for a whole IP header
@@ -67,9 +74,12 @@ func compareDecoders(t *testing.T, g *generator, frames int) {
 		if outcome != packet.Decoded {
 			causes[outcome]++
 			got := passedCounts(t, d)
+			for i := range got {
+				got[i] -= before[i]
+			}
 			if got != [3]uint64{causes[packet.Malformed], causes[packet.LaterFragment], causes[packet.NotIP]} {
-				t.Fatalf("%x\ngso %d: outcome %v %v, but the kernel counts malformed, orphans, not IP %v, want %v",
-					data, gso, outcome, p.Reason, got, causes)
+				return fmt.Sprintf("%x\ngso %d: outcome %v %v, but the kernel counts malformed, orphans, not IP %v, want %v",
+					data, gso, outcome, p.Reason, got, causes), n
 			}
 			continue
 		}
@@ -80,14 +90,15 @@ func compareDecoders(t *testing.T, g *generator, frames int) {
 		expected[k] = e
 		var f bpf.ConnectionsFlow
 		if err := d.objects.Flows.Lookup(k, &f); err != nil {
-			t.Fatalf("%x\ngso %d: %+v: no entry: %v; the kernel counts malformed, orphans, not IP %v, before %v",
-				data, gso, p.Tuple, err, passedCounts(t, d), causes)
+			return fmt.Sprintf("%x\ngso %d: %+v: no entry: %v; the kernel counts malformed, orphans, not IP %v, before %v",
+				data, gso, p.Tuple, err, passedCounts(t, d), causes), n
 		}
 		if got := [2]uint64{f.Packets[0] + f.Packets[1], f.Bytes[0] + f.Bytes[1]}; got != e {
-			t.Fatalf("%x\ngso %d: %+v: packets and bytes %v, want %v", data, gso, p.Tuple, got, e)
+			return fmt.Sprintf("%x\ngso %d: %+v: packets and bytes %v, want %v", data, gso, p.Tuple, got, e), n
 		}
 	}
 	t.Logf("%d frames, %d connections, %v", frames, len(expected), causes)
+	return "", frames
 }
 
 // passedCounts are the kernel's counts of malformed packets, orphaned fragments

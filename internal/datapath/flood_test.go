@@ -33,8 +33,8 @@ func openSmall(t *testing.T, entries uint32) *Datapath {
 	return d
 }
 
-// segment is a frame with TCP flags, numbers and payload.
-func segment(tp packet.Tuple, flags byte, seq, ack uint32, payload int) []byte {
+// tcpFrame is a frame with TCP flags, numbers and payload.
+func tcpFrame(tp packet.Tuple, flags byte, seq, ack uint32, payload int) []byte {
 	b := frame(tp)
 	binary.BigEndian.PutUint32(b[38:], seq)
 	binary.BigEndian.PutUint32(b[42:], ack)
@@ -78,9 +78,9 @@ func TestFlood(t *testing.T) {
 			}
 			for i := range settled {
 				tp := established(i)
-				run(t, d.objects.Ingress, segment(tp, syn, 100, 0, 0))
-				run(t, d.objects.Ingress, segment(tp.Reversed(), syn|ack, 500, 101, 0))
-				run(t, d.objects.Ingress, segment(tp, ack, 101, 501, 0))
+				run(t, d.objects.Ingress, tcpFrame(tp, syn, 100, 0, 0))
+				run(t, d.objects.Ingress, tcpFrame(tp.Reversed(), syn|ack, 500, 101, 0))
+				run(t, d.objects.Ingress, tcpFrame(tp, ack, 101, 501, 0))
 			}
 			gather()
 			if told[uint8(bpf.ConnectionsEventKindEVENT_START)] != settled {
@@ -93,20 +93,20 @@ func TestFlood(t *testing.T) {
 					SourcePort: uint16(random.Uint32()), DestinationPort: 80,
 				}
 				seq := random.Uint32()
-				answer := run(t, d.objects.Ingress, segment(tp, syn, seq, 0, 0))
+				answer := run(t, d.objects.Ingress, tcpFrame(tp, syn, seq, 0, 0))
 				if name != "rejected" && answer != c.want {
 					t.Fatalf("SYN %d: answer %d, want %d", i, int32(answer), int32(c.want))
 				}
 				if c.answered {
-					run(t, d.objects.Ingress, segment(tp.Reversed(), syn|ack, random.Uint32(), seq+1, 0))
+					run(t, d.objects.Ingress, tcpFrame(tp.Reversed(), syn|ack, random.Uint32(), seq+1, 0))
 					if i%4 == 0 { // who makes up a source cannot know the number
-						run(t, d.objects.Ingress, segment(tp, ack, seq+1, random.Uint32(), 0))
+						run(t, d.objects.Ingress, tcpFrame(tp, ack, seq+1, random.Uint32(), 0))
 					}
 				}
 				if i%20 == 0 {
 					n := i / 20 % settled
 					tp := established(n)
-					if answer := run(t, d.objects.Ingress, segment(tp, ack, 101, 501, 10)); answer != pass {
+					if answer := run(t, d.objects.Ingress, tcpFrame(tp, ack, 101, 501, 10)); answer != pass {
 						t.Fatalf("a packet of an established connection got %d", int32(answer))
 					}
 				}

@@ -13,7 +13,7 @@ import (
 
 // Floods takes the connections that were counted together since the last call:
 // those that open beyond a rate and are never answered. Each event stands for
-// Count of them, has no source, and no destination where too many are flooded.
+// Count of them, has no source, and no destination where theirs differ.
 func (d *Datapath) Floods() ([]Event, error) {
 	d.sweep.Lock()
 	defer d.sweep.Unlock()
@@ -30,8 +30,7 @@ func (d *Datapath) Floods() ([]Event, error) {
 	if err := waitForPackets(); err != nil {
 		return nil, err
 	}
-	var events []Event
-	clock := newClock()
+	found := map[bpf.ConnectionsFloodKey]bpf.ConnectionsFlood{}
 	for _, m := range []*ebpf.Map{d.objects.Floods, d.objects.MergedFloods} {
 		var key bpf.ConnectionsFloodKey
 		var flood bpf.ConnectionsFlood
@@ -39,20 +38,60 @@ func (d *Datapath) Floods() ([]Event, error) {
 		all := m.Iterate()
 		for all.Next(&key, &flood) {
 			if uint32(key.Epoch) == epoch&1 {
-				events = append(events, d.floodEvent(&key, &flood, clock))
+				found[key] = flood
 				done = append(done, key)
 			}
 		}
 		if err := all.Err(); err != nil {
-			return events, fmt.Errorf("read floods: %w", err)
+			return nil, fmt.Errorf("read floods: %w", err)
 		}
 		for i := range done {
 			if err := m.Delete(&done[i]); err != nil {
-				return events, fmt.Errorf("remove a flood: %w", err)
+				return nil, fmt.Errorf("remove a flood: %w", err)
 			}
 		}
 	}
+	var events []Event
+	clock := newClock()
+	for key, flood := range mergeFloods(found) {
+		events = append(events, d.floodEvent(&key, &flood, clock))
+	}
 	return events, nil
+}
+
+// few is what makes no flood: a scan meets each port or each host once.
+const few = 8
+
+// mergeFloods puts those of few connections together with others that differ in
+// the port, and those that are still few with others that differ in the address.
+func mergeFloods(floods map[bpf.ConnectionsFloodKey]bpf.ConnectionsFlood) map[bpf.ConnectionsFloodKey]bpf.ConnectionsFlood {
+	for _, coarser := range []func(*bpf.ConnectionsFloodKey){
+		func(k *bpf.ConnectionsFloodKey) { k.DestinationPort = 0 },
+		func(k *bpf.ConnectionsFloodKey) { k.Destination, k.HasDestination = [4]uint32{}, 0 },
+	} {
+		merged := map[bpf.ConnectionsFloodKey]bpf.ConnectionsFlood{}
+		for k, f := range floods {
+			if f.Count < few {
+				coarser(&k)
+			}
+			merged[k] = addFlood(merged[k], f)
+		}
+		floods = merged
+	}
+	return floods
+}
+
+func addFlood(a, b bpf.ConnectionsFlood) bpf.ConnectionsFlood {
+	if a.Count == 0 {
+		return b
+	}
+	a.Count += b.Count
+	a.First, a.Last = min(a.First, b.First), max(a.Last, b.Last)
+	for i := range a.Packets {
+		a.Packets[i] += b.Packets[i]
+		a.Bytes[i] += b.Bytes[i]
+	}
+	return a
 }
 
 func (d *Datapath) noFloods() (bool, error) {
@@ -86,7 +125,7 @@ func (d *Datapath) floodEvent(k *bpf.ConnectionsFloodKey, f *bpf.ConnectionsFloo
 		return e
 	}
 	e.Tuple.Destination = addressOf(k.Destination)
-	port := networkOrder(k.DestinationPort)
+	port := networkOrder(k.DestinationPort) // 0: theirs differ
 	switch {
 	case e.Tuple.HasPorts():
 		e.Tuple.DestinationPort = port

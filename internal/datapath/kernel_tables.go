@@ -27,12 +27,16 @@ func kernelRows(t *classifier.Tables) []bpf.ConnectionsPolicyRow {
 	return rows
 }
 
-func kernelEntries(t *classifier.Tables) []bpf.ConnectionsPolicyEntries {
+func kernelEntries(t *classifier.Tables) ([]bpf.ConnectionsPolicyEntries, error) {
 	const block = len(bpf.ConnectionsPolicyEntries{}.Entry)
 	list := make([]bpf.ConnectionsPolicyEntries, blocks(len(t.Entries), block))
 	for i := range t.Entries {
 		e := &t.Entries[i]
 		k := &list[i/block].Entry[i%block]
+		var err error
+		if k.Expires, err = monotonicAt(e.Expires); err != nil {
+			return nil, err
+		}
 		k.Over, k.Rule, k.Order, k.Action = uint64(e.Over), e.Rule, e.Order, uint8(e.Action)
 		for _, f := range []struct {
 			on   bool
@@ -57,7 +61,7 @@ func kernelEntries(t *classifier.Tables) []bpf.ConnectionsPolicyEntries {
 			}
 		}
 	}
-	return list
+	return list, nil
 }
 
 func kernelItems(t *classifier.Tables) []bpf.ConnectionsPolicyItems {

@@ -140,6 +140,9 @@ func largeTuple(r *rand.Rand) packet.Tuple {
 	if r.IntN(20) == 0 {
 		tp.Source = tp.Destination.Prev()
 	}
+	if !v6 && r.IntN(50) == 0 { // what no rule is about
+		tp.Source, tp.Destination = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	}
 	if v6 && tp.Protocol == packet.ICMP {
 		tp.Protocol = packet.TCP
 	}

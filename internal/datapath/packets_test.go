@@ -14,8 +14,9 @@ import (
 
 // The programs' answers (bpf/maps.h).
 const (
-	pass = ^uint32(0)
-	drop = 2
+	pass     = ^uint32(0)
+	drop     = 2
+	redirect = 7
 )
 
 // frame builds an Ethernet frame with one IP packet. TCP is a bare SYN, ICMP an

@@ -1,7 +1,9 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -19,27 +21,80 @@ var tableMaps = []string{
 }
 
 // Swap puts t in force by one write and returns the number that entries judged
-// by it bear. generation is that of the policy, for Version. Packets are judged by the old tables or by the new, never by
-// parts of both: t is complete in the other slot before the number changes.
-func (d *Datapath) Swap(t *classifier.Tables, generation uint64) (uint32, error) {
+// by it bear. generation is that of the policy, for Versions. Packets are judged
+// by the old tables or by the new, never by parts of both: t is complete in a free
+// slot before the number changes. The oldest of the earlier tables give way to
+// the next Swap (Held).
+//
+// Where back is not nil, the kernel returns to earlier tables by itself.
+func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return) (uint32, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
-	next := d.tables + 1
-	slot := next & 1
-	if d.breakSwap {
-		slot = d.tables & 1
+	if back != nil && !slices.Contains(d.slots[:], back.Tables) {
+		return 0, fmt.Errorf("schedule a return to tables %d: the kernel has them no more", back.Tables)
 	}
+	slot := d.victim(back)
+	next := (d.latest>>slotBits+1)<<slotBits | slot
+	d.latest = next // also where it fails: half of it may be there
 	if d.breakSwap {
-		next++ // the slot that is filled in place
+		slot = slotOf(d.tables)
+		next = next&^(1<<slotBits-1) | slot
 	}
+	d.slots[slot] = 0
 	if err := d.fill(slot, t, next, generation); err != nil {
 		return 0, fmt.Errorf("load the policy's tables: %w", err)
 	}
-	if err := d.objects.TablesInForce.Put(uint32(0), next); err != nil {
-		return 0, fmt.Errorf("put the policy's tables in force: %w", err)
+	d.slots[slot] = next
+	if err := d.putInForce(next, back); err != nil {
+		return 0, err
 	}
-	d.tables = next
-	return next, waitForPackets()
+	if err := waitForPackets(); err != nil {
+		return 0, err
+	}
+	return next, d.emptySlots()
+}
+
+// emptySlots gives back the memory of tables that are no longer walked: neither
+// in force nor to return to. Names and counters of their rules stay.
+func (d *Datapath) emptySlots() error {
+	o := &d.objects
+	var emptied errgroup.Group
+	for slot, tables := range d.slots {
+		if tables == 0 || tables == d.tables || tables == d.back {
+			continue
+		}
+		for _, outer := range []*ebpf.Map{o.Roots, o.Nodes, o.Leaves, o.Items, o.Services, o.Rows, o.Summaries, o.Entries} {
+			emptied.Go(func() error {
+				if err := outer.Delete(uint32(slot)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+					return fmt.Errorf("give back the memory of earlier tables: %w", err)
+				}
+				return nil
+			})
+		}
+	}
+	return emptied.Wait()
+}
+
+// putInForce writes the number, after the deadline is there that comes with it.
+func (d *Datapath) putInForce(tables uint32, back *Return) error {
+	v := bpf.ConnectionsInForce{Tables: d.tables}
+	if back != nil {
+		now, err := monotonic()
+		if err != nil {
+			return err
+		}
+		v.Deadline = now + uint64(max(0, back.Within))
+		if err := d.objects.TablesInForce.Put(uint32(0), v); err != nil {
+			return fmt.Errorf("set the deadline of the policy's tables: %w", err)
+		}
+		v.Scheduled = back.Tables
+	}
+	v.Tables = tables
+	if err := d.objects.TablesInForce.Put(uint32(0), v); err != nil {
+		return fmt.Errorf("put the policy's tables in force: %w", err)
+	}
+	d.tables, d.back = tables, v.Scheduled
+	return nil
 }
 
 // waitForPackets returns when every packet that may have read the old number has
@@ -67,6 +122,10 @@ func (d *Datapath) fill(slot uint32, t *classifier.Tables, number uint32, genera
 		return err
 	}
 	tries := makeTries(t)
+	entries, err := kernelEntries(t)
+	if err != nil {
+		return err
+	}
 	var placed errgroup.Group
 	place := func(outer *ebpf.Map, name string, size int, fill func(*ebpf.Map) error) {
 		placed.Go(func() error { return d.fillInner(outer, name, slot, size, fill) })
@@ -83,7 +142,6 @@ func (d *Datapath) fill(slot uint32, t *classifier.Tables, number uint32, genera
 	place(o.Rows, "rows", len(rows), putAll(rows))
 	summaries := kernelSummaries(t)
 	place(o.Summaries, "summaries", len(summaries), putAll(summaries))
-	entries := kernelEntries(t)
 	place(o.Entries, "entries", len(entries), putAll(entries))
 	place(o.Matches, "matches", len(t.Rules), func(*ebpf.Map) error { return nil })
 	place(o.Labels, "labels", len(t.Rules), putAll(labelsOf(t.Rules)))

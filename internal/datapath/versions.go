@@ -1,8 +1,10 @@
 package datapath
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -17,12 +19,12 @@ type Version struct {
 	Rules      []string
 }
 
-// Versions are those whose tables the kernel has: the ones in force last.
+// Versions are those whose tables the kernel has, the one in force last.
 func (d *Datapath) Versions() ([]Version, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	var list []Version
-	for slot := range uint32(2) {
+	for slot := range uint32(slots) {
 		var set bpf.ConnectionsPolicySettings
 		if err := d.objects.Settings.Lookup(slot, &set); err != nil {
 			return nil, fmt.Errorf("read settings: %w", err)
@@ -40,18 +42,19 @@ func (d *Datapath) Versions() ([]Version, error) {
 		}
 		list = append(list, v)
 	}
-	if len(list) == 2 && list[0].Tables > list[1].Tables {
-		list[0], list[1] = list[1], list[0]
-	}
+	// The one in force comes last, as if it were the newest.
+	slices.SortFunc(list, func(a, b Version) int {
+		return cmp.Or(cmp.Compare(bit(a.Tables == d.tables), bit(b.Tables == d.tables)), cmp.Compare(a.Tables, b.Tables))
+	})
 	return list, nil
 }
 
 // Matches reads how often each rule of the tables with that number decided. The
-// tables must be those in force or the ones before them.
+// tables must be held (Held).
 func (d *Datapath) Matches(tables uint32) ([]uint64, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
-	counts, err := inner[uint64](d.objects.Matches, tables&1)
+	counts, err := inner[uint64](d.objects.Matches, slotOf(tables))
 	if err != nil {
 		return nil, fmt.Errorf("read the counters of rules: %w", err)
 	}

@@ -2,45 +2,79 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/classifier"
+	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
+// Return says that a policy is to be replaced by an earlier one unless it is
+// confirmed: the kernel does it by itself.
+type Return struct {
+	// Generation is the earlier one, which must have been in force right before,
+	// or be that to which the one before was to return.
+	Generation uint64
+	Within     time.Duration
+}
+
 // Apply puts a policy in force by one atomic switch; nil is detect mode without
-// rules. What was in force stays when it is refused.
-func (e *Engine) Apply(generation uint64, p *policy.Policy) error {
+// rules. What was in force stays when it is refused. The policy that is in force,
+// applied again without a Return, is confirmed.
+func (e *Engine) Apply(generation uint64, p *policy.Policy, back *Return) error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
 	if p == nil {
 		p = policy.Observe()
 	}
+	if v := e.versions.latest(); v != nil && v.policy == p && v.generation == generation && back == nil {
+		return e.data.Stay()
+	}
 	if err := e.checkCapabilities(p); err != nil {
 		return err
 	}
 	e.warnOfCuts(p)
-	if err := e.install(generation, p, time.Now()); err != nil {
-		return err
+	return e.install(generation, p, e.tablesOf(back), time.Now())
+}
+
+// tablesOf finds the tables to return to.
+func (e *Engine) tablesOf(back *Return) *datapath.Return {
+	if back == nil {
+		return nil
 	}
+	for _, v := range e.held() {
+		if v.generation == back.Generation {
+			return &datapath.Return{Tables: v.tables, Within: back.Within}
+		}
+	}
+	e.log.Warn("The kernel does not have the policy any more that an unconfirmed one is to return to. It returns only if this process is there to do it.",
+		zap.Uint64("generation", back.Generation), zap.Duration("within", back.Within))
 	return nil
 }
 
+// held are the versions whose tables, and counters, the kernel has, the latest
+// first.
+func (e *Engine) held() []*version {
+	return slices.DeleteFunc(e.versions.all(), func(v *version) bool { return !e.data.Held(v.tables) })
+}
+
 // install compiles p as it stands at now and swaps it in.
-func (e *Engine) install(generation uint64, p *policy.Policy, now time.Time) error {
+func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Return, now time.Time) error {
 	tables, err := classifier.Compile(p, now)
 	if err != nil {
 		return fmt.Errorf("compile the policy: %w", err)
 	}
-	v := &version{generation: generation, policy: p, rules: tables.Rules}
-	e.saveMatches()
-	if v.tables, err = e.data.Swap(tables, generation); err != nil {
+	v := &version{generation: generation, policy: p, rules: tables.Rules, back: back}
+	e.saveMatches(e.data.Victim(back))
+	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
 		return err
 	}
+	v.since = time.Now()
 	e.versions.add(v)
 	if pin := e.pins(p); pin != e.pinned {
 		if err := e.data.SetKeep(pin); err != nil {
@@ -52,9 +86,9 @@ func (e *Engine) install(generation uint64, p *policy.Policy, now time.Time) err
 	return nil
 }
 
-// saveMatches saves the counters in the slot that the next tables overwrite.
-func (e *Engine) saveMatches() {
-	old := e.versions.previous
+// saveMatches saves the counters of tables that give way to the next ones.
+func (e *Engine) saveMatches(tables uint32) {
+	old := e.versions.find(tables)
 	if old == nil {
 		return
 	}
@@ -94,7 +128,7 @@ func (e *Engine) expire(v *version, at time.Time) {
 	if now := time.Now(); now.After(at) {
 		at = now
 	}
-	if err := e.install(v.generation, v.policy, at); err != nil {
+	if err := e.install(v.generation, v.policy, v.backLater(), at); err != nil {
 		e.log.Error("Rules that expired could not be taken out of force; they are tried again.", zap.Error(err))
 		e.expiry = time.AfterFunc(time.Second, func() { e.expire(v, at) })
 		return

@@ -95,7 +95,7 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 // it is detect mode without rules.
 func (e *Engine) Start(sink func([]telemetry.Connection)) error {
 	if v := e.versions.latest(); v == nil || v.policy == nil {
-		if err := e.Apply(0, nil); err != nil {
+		if err := e.Apply(0, nil, nil); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,6 @@ func (e *Engine) Shutdown(context.Context) error {
 		errs = append(errs, e.data.SetKeep(false))
 	}
 	close(e.stop)
-	errs = append(errs, e.data.StopReading())
 	e.running.Wait()
 	e.data.Park() // a reload goes on with it
 	return errors.Join(errs...)

@@ -91,7 +91,7 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 		goleak.VerifyNone(t, ignore)
 	})
 	if text != "" {
-		if err := e.Apply(1, load(t, text)); err != nil {
+		if err := e.Apply(1, load(t, text), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,14 +164,14 @@ func TestRecordsOfAConnection(t *testing.T) {
 func TestMissingCapability(t *testing.T) {
 	e, _ := start(t, "")
 	const rules = "rules: [{name: web, action: allow, layer7: {http: [example.com]}}]"
-	err := e.Apply(2, load(t, "mode: prevent\n"+rules))
+	err := e.Apply(2, load(t, "mode: prevent\n"+rules), nil)
 	if err == nil || !strings.Contains(err.Error(), "http") || !strings.Contains(err.Error(), "web") {
 		t.Fatalf("error %v, want the capability and the rule", err)
 	}
 	if e.Stats().Generation != 0 {
 		t.Error("the refused policy is in force")
 	}
-	if err := e.Apply(3, load(t, rules)); err != nil {
+	if err := e.Apply(3, load(t, rules), nil); err != nil {
 		t.Errorf("in detect mode: %v", err)
 	}
 }
@@ -233,7 +233,7 @@ func TestMatchesOutliveSwaps(t *testing.T) {
 		if err := connect(port); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Apply(uint64(i+2), load(t, text)); err != nil {
+		if err := e.Apply(uint64(i+2), load(t, text), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

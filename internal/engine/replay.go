@@ -97,7 +97,7 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 // block, and the replay waits; it must not keep the slice.
 func (r *Replay) Start(sink func([]telemetry.Connection)) error {
 	if r.versions.latest() == nil {
-		if err := r.Apply(0, nil); err != nil {
+		if err := r.Apply(0, nil, nil); err != nil {
 			return err
 		}
 	}
@@ -158,8 +158,9 @@ func (r *Replay) batch() ([]telemetry.Connection, error) {
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	outcome = r.pieces.Follow(&r.decoded, outcome, r.now)
-	_, r.events = r.tracker.Process(&r.decoded, outcome, &flow.Hook{Interface: 1}, r.now.UnixNano(), r.events[:0])
+	hook := flow.Hook{Interface: 1}
+	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
+	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)
 }
 

@@ -13,8 +13,9 @@ import (
 )
 
 // Apply puts a policy in force from the next frame on; nil is detect mode without
-// rules. Rules expire in the capture's time.
-func (r *Replay) Apply(generation uint64, p *policy.Policy) error {
+// rules. Rules expire in the capture's time. Whoever hands it out brings about a
+// return.
+func (r *Replay) Apply(generation uint64, p *policy.Policy, _ *Return) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p == nil {

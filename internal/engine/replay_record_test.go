@@ -80,7 +80,7 @@ func record(t *testing.T, path string, limits flow.Timeouts) *recorded {
 			_, events = tracker.Sweep(now, &limits, 0, events)
 			swept = now
 		}
-		outcome := pieces.Follow(&p, p.Decode(&f.Frame), f.Time)
+		outcome := pieces.Follow(&p, p.Decode(&f.Frame), 0, f.Time)
 		rec.outcomes[outcome]++
 		p.Bytes, p.Packets = f.WireLength, 1
 		if p.IPVersion != 0 {

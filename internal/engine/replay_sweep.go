@@ -32,6 +32,6 @@ func (r *Replay) advance(to time.Time) {
 	limits := flow.Timeouts(r.config.Timeouts)
 	var found flow.Swept
 	found, r.events = r.tracker.Sweep(r.now.UnixNano(), &limits, r.config.UpdateInterval, r.events[:0])
-	r.versions.forget(found.OldestTables)
+	r.versions.forget(found.OldestTables, func(uint32) bool { return false })
 	r.record(true)
 }

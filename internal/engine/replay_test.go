@@ -41,7 +41,7 @@ func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replay
 		t.Fatal(err)
 	}
 	if text != "" {
-		if err := r.Apply(3, load(t, text)); err != nil {
+		if err := r.Apply(3, load(t, text), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,8 +94,8 @@ end       forwarded tcp 203.0.113.99:61009 → 192.0.2.20:3389 rst 1ms ↑ 40 B/
 detected  forwarded tcp 192.0.2.20:41900 → 203.0.113.50:873
 end       forwarded udp 192.0.2.20:53211 → 192.0.2.1:53 timeout 9ms ↑ 61 B/1 ↓ 77 B/1
 end       forwarded icmp 192.0.2.20 → 198.51.100.7 type 8/0 timeout 2.04s ↑ 252 B/3 ↓ 252 B/3
-end       forwarded tcp 192.0.2.20:41900 → 203.0.113.50:873 rst 1m30s ↑ 214 B/5 ↓ 94 B/2
 detected  forwarded tcp 192.0.2.20:42000 → 198.51.100.7:443
+end       forwarded tcp 192.0.2.20:41900 → 203.0.113.50:873 rst 1m30s ↑ 214 B/5 ↓ 94 B/2
 end       forwarded tcp 192.0.2.20:42000 → 198.51.100.7:443 timeout 25ms ↑ 165 B/4 ↓ 87 B/2`
 	if got := "\n" + strings.Join(r.lines(), "\n"); got != want {
 		t.Errorf("got:%s", got)
@@ -274,7 +274,7 @@ func BenchmarkReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := r.Apply(0, nil); err != nil {
+		if err := r.Apply(0, nil, nil); err != nil {
 			b.Fatal(err)
 		}
 		for err == nil {

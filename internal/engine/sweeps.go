@@ -32,7 +32,15 @@ const (
 // the table is so large that a pass takes long. It hands over what was counted
 // together, the last of it at the end.
 func (e *Engine) sweep(sink func([]telemetry.Connection)) {
-	defer e.handFloods(sink)
+	defer func() {
+		if _, err := e.data.LastSweep(e.config.Timeouts); err != nil {
+			e.log.Error("Connections that ended a moment ago are not told of.", zap.Error(err))
+		}
+		e.handFloods(sink)
+		if err := e.data.StopReading(); err != nil {
+			e.log.Error("The last events cannot be read.", zap.Error(err))
+		}
+	}()
 	timer := time.NewTimer(sweepInterval)
 	defer timer.Stop()
 	for {
@@ -68,6 +76,6 @@ func (e *Engine) sweepOnce() error {
 	e.sweeps.mu.Lock()
 	e.sweeps.last = found
 	e.sweeps.mu.Unlock()
-	e.versions.forget(found.OldestTables)
+	e.versions.forget(found.OldestTables, e.data.Held)
 	return nil
 }

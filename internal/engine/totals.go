@@ -44,10 +44,7 @@ func (e *Engine) ruleTotals() ([]telemetry.RuleTotal, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range []*version{e.versions.previous, e.versions.current} {
-		if v == nil {
-			continue
-		}
+	for _, v := range e.held() {
 		matches, err := e.matchesByName(v)
 		if err != nil {
 			return nil, err

@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -14,7 +18,18 @@ type version struct {
 	generation uint64         // 0 without a policy
 	policy     *policy.Policy // nil in those of an earlier process
 	rules      []string       // names of the walked rules
+	since      time.Time      // in force
 	replaced   time.Time      // zero while in force
+	// back is where the kernel returns to unless it is confirmed; nil: it stays.
+	back *datapath.Return
+}
+
+// backLater is its return, seen from now.
+func (v *version) backLater() *datapath.Return {
+	if v.back == nil {
+		return nil
+	}
+	return &datapath.Return{Tables: v.back.Tables, Within: v.back.Within - time.Since(v.since)}
 }
 
 // ruleName is empty where no rule decided.
@@ -30,7 +45,6 @@ type versions struct {
 	mu       sync.RWMutex
 	byTables map[uint32]*version
 	current  *version
-	previous *version
 }
 
 func (v *versions) add(n *version) {
@@ -43,7 +57,7 @@ func (v *versions) add(n *version) {
 	if v.current != nil {
 		v.current.replaced = time.Now()
 	}
-	v.previous, v.current = v.current, n
+	v.current = n
 }
 
 // find returns nil for tables of an earlier process that the kernel has no more.
@@ -63,12 +77,20 @@ func (v *versions) latest() *version {
 // may refer to it.
 const remembered = time.Minute
 
-// forget drops the versions that no entry refers to any more: those below oldest.
-func (v *versions) forget(oldest uint32) {
+// all are those remembered, the latest first.
+func (v *versions) all() []*version {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(v.byTables), func(a, b *version) int { return cmp.Compare(b.tables, a.tables) })
+}
+
+// forget drops the versions that no entry refers to any more, those below oldest,
+// but for those that the kernel may return to.
+func (v *versions) forget(oldest uint32, held func(tables uint32) bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for tables, n := range v.byTables {
-		if tables < oldest && !n.replaced.IsZero() && time.Since(n.replaced) > remembered {
+		if tables < oldest && !n.replaced.IsZero() && time.Since(n.replaced) > remembered && !held(tables) {
 			delete(v.byTables, tables)
 		}
 	}

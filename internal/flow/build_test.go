@@ -163,6 +163,9 @@ func (w *world) counter(c flow.Counter) (n uint64) {
 // ends checks how many connections began and why which ended.
 func (w *world) ends(starts int, want ...flow.End) {
 	w.t.Helper()
+	// Ends that wait for packets under way are told.
+	const long = 1e6 * time.Hour
+	_, w.events = w.Sweep(w.now+int64(2*time.Second), &flow.Timeouts{TCP: long, TCPClosing: long, UDP: long, ICMP: long}, 0, w.events)
 	var got []flow.End
 	for _, e := range w.of(flow.EventEnd) {
 		got = append(got, e.End)

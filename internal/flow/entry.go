@@ -40,6 +40,7 @@ type entry struct {
 	sourceIsHigh bool
 	prevent      bool
 	drop         bool
+	lingers      bool // closed, but its end is not told yet: packets are under way
 	reject       bool // what is dropped is answered
 	closed       bool // over; the entry stays to absorb stragglers
 	startTold    bool
@@ -77,7 +78,7 @@ func (e *entry) setTuple(p *packet.Packet, fromSource bool) {
 // where the first was, since a bridge port and its bridge, or both sides of
 // loopback, see them twice.
 func (e *entry) counts(h *Hook, end int, now int64) bool {
-	n := h.number()
+	n := h.Number()
 	if e.hook[end] != 0 && e.hook[end] != n && (h.Judged || now-e.hookAt[end] <= rerouted) {
 		return false
 	}

@@ -104,9 +104,15 @@ func (e *entry) tellDue(events []Event) []Event {
 		events = e.tell(EventVerdict, e.last, events)
 		e.verdictDue = false
 	}
-	if e.closed && !e.endTold {
+	if e.closed && !e.endTold && !e.lingers {
 		events = e.tell(EventEnd, e.last, events)
 		e.endTold = true
 	}
 	return events
+}
+
+// finish tells also the end that waited for packets under way.
+func (e *entry) finish(events []Event) []Event {
+	e.lingers = false
+	return e.tellDue(events)
 }

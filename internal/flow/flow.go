@@ -39,11 +39,10 @@ type Hook struct {
 	Loopback bool
 	// OwnProcess: a socket of Weir's own process sent it.
 	OwnProcess bool
-	// Zone is that of the interface, for packets without a VLAN id.
-	Zone uint32
 }
 
-func (h *Hook) number() uint32 {
+// Number tells hooks apart.
+func (h *Hook) Number() uint32 {
 	n := h.Interface << 1
 	if h.Egress {
 		n |= 1
@@ -123,11 +122,11 @@ func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now
 		}
 		return t.undecodable(outcome), events
 	}
-	k, high := keyOf(p, h.Zone)
+	k, high := keyOf(p)
 	e := t.table[k]
 	// Before the error's own entry: one that quotes nothing known would else
 	// stand in the way of those that do.
-	if p.IsError && t.isRelated(p, h.Zone) {
+	if p.IsError && t.isRelated(p) {
 		if !h.Judged {
 			t.counters[RelatedICMP]++
 		}
@@ -205,6 +204,10 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 		e.tcp.noteBlocked(p, end)
 	case counted:
 		if why := e.tcp.track(p, end); why != EndNone {
+			// What was on its way to the end that reset it is still to come.
+			if why == EndRST && e.tcp.has(tcpData) && !e.closed {
+				e.lingers = true
+			}
 			t.close(e, why)
 		}
 		e.tcp.settle(end)

@@ -27,10 +27,8 @@ func (t *Tracker) processFollower(e *entry, k key, high bool, p *packet.Packet, 
 	if first.drop {
 		t.active++
 		t.countJudgement(&first, decision)
-		var result Result
-		result, events = t.processEntry(&first, p, h, first.sender(high), continues, now, events)
 		t.close(&first, EndBlocked)
-		return result, first.tellDue(events)
+		return t.processEntry(&first, p, h, first.sender(high), continues, now, events)
 	}
 	first.at = e.at
 	*e = first

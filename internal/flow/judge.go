@@ -18,9 +18,8 @@ type version struct {
 	walked  []policy.Rule
 	matches []uint64
 	// promoted has the shadow rules as ordinary ones; nil without any.
-	promoted *policy.Policy
-	// overs are the ages at which duration rules begin to match, ascending.
-	overs          []int64
+	promoted       *policy.Policy
+	aging          bool // it has duration rules
 	empty          bool // it claims nothing
 	prevent        bool
 	blockMalformed bool
@@ -42,12 +41,9 @@ func (t *Tracker) Swap(p *policy.Policy) (tables uint32, matches []uint64) {
 	v.matches = make([]uint64, len(v.walked))
 	for i := range v.walked {
 		for _, tr := range v.walked[i].Transports {
-			if tr.Over > 0 {
-				v.overs = append(v.overs, int64(tr.Over))
-			}
+			v.aging = v.aging || tr.Over > 0
 		}
 	}
-	slices.Sort(v.overs)
 	if slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Shadow }) {
 		all := *p
 		all.Rules = slices.Clone(p.Rules)
@@ -86,13 +82,12 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		return d
 	}
 	age := now - e.first
-	for _, over := range v.overs {
-		if age <= over {
-			e.judgeAt = e.first + over
-			break
+	t.setFacts(e, age)
+	if v.aging {
+		if next := v.policy.NextAge(&t.facts); next > 0 {
+			e.judgeAt = e.first + int64(next)
 		}
 	}
-	t.setFacts(e, age)
 	answer := v.policy.Walk(&t.facts)
 	e.action, e.reason = Action(answer.Action), Reason(answer.Reason)
 	if answer.Index >= 0 {

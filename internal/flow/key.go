@@ -14,7 +14,7 @@ type key struct {
 	// TCP and UDP: the ports. ICMP: the identifier of queries, else 0, and type <<
 	// 8 | code, of a reply those of its query.
 	lowPort, highPort uint16
-	zone              uint32
+	zone              packet.Zone
 	protocol          uint8
 }
 
@@ -25,34 +25,10 @@ const (
 )
 
 // keyOf is the key of p's connection, and whether p's sender is its high end.
-// zone is that of the interface.
-func keyOf(p *packet.Packet, zone uint32) (key, bool) {
-	return keyOfTuple(&p.Tuple, p.IsReply, zone)
-}
+func keyOf(p *packet.Packet) (key, bool) { return keyOfTuple(&p.Tuple, p.IsReply) }
 
-// zoneOf is the zone of a packet whose tags are those of z: the ids that the
-// interface has taken off were around them. A VRF's (0xfff << 12 | number) is for
-// packets without an id.
-func zoneOf(z packet.Zone, ofInterface uint32) uint32 {
-	const id = 0xfff
-	tags := uint32(z.Inner)<<12 | uint32(z.Outer)
-	switch {
-	case tags == 0:
-		return ofInterface
-	case ofInterface == 0 || ofInterface>>12 == id:
-		return tags
-	}
-	// Two ids make a zone: of three or more, the outermost and the innermost read.
-	innermost := z.Inner
-	if innermost == 0 {
-		innermost = z.Outer
-	}
-	return ofInterface&id | uint32(innermost)<<12
-}
-
-func keyOfTuple(t *packet.Tuple, isReply bool, zone uint32) (key, bool) {
-	zone = zoneOf(t.Zone, zone)
-	k := key{low: t.Source.As16(), high: t.Destination.As16(), zone: zone, protocol: t.Protocol}
+func keyOfTuple(t *packet.Tuple, isReply bool) (key, bool) {
+	k := key{low: t.Source.As16(), high: t.Destination.As16(), zone: t.Zone, protocol: t.Protocol}
 	k.lowPort, k.highPort = t.SourcePort, t.DestinationPort
 	order := bytes.Compare(k.low[:], k.high[:])
 	ports := t.HasPorts()

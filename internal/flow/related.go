@@ -16,7 +16,7 @@ const (
 // isRelated says whether p, an ICMP error, belongs to a connection that passes.
 // It must go to the end that sent what it quotes: else whoever quotes any
 // connection of ours would reach every address with it.
-func (t *Tracker) isRelated(p *packet.Packet, zone uint32) bool {
+func (t *Tracker) isRelated(p *packet.Packet) bool {
 	if !t.version.related || !p.HasQuote || p.Destination != p.Quoted.Source {
 		return false
 	}
@@ -26,7 +26,7 @@ func (t *Tracker) isRelated(p *packet.Packet, zone uint32) bool {
 	default:
 		return false
 	}
-	k, _ := keyOfTuple(&p.Quoted, p.QuotedIsReply, zone)
+	k, _ := keyOfTuple(&p.Quoted, p.QuotedIsReply)
 	e := t.table[k]
 	return e != nil && !e.drop && e.action != Block
 }

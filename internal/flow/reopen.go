@@ -105,7 +105,7 @@ func (t *Tracker) reopen(e *entry, high bool, p *packet.Packet, h *Hook, now int
 		}
 	}
 	t.close(e, e.idleReason())
-	events = e.tellDue(events) // the old one's end comes first
+	events = e.finish(events) // the old one's end comes first
 	decision := t.judge(&next, now)
 	next.at = e.at
 	*e = next

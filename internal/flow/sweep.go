@@ -6,6 +6,10 @@ import (
 	"github.com/weirnet/weir/internal/packet"
 )
 
+// lingerTime is how long a connection that was reset, and had carried data, must
+// be silent until its end is told.
+const lingerTime = time.Second
+
 // Swept is what a pass over the table found.
 type Swept struct {
 	Active  uint64 // connections that are not over
@@ -37,6 +41,8 @@ func (t *Tracker) Sweep(now int64, limits *Timeouts, update time.Duration, event
 			events = t.end(e, events) // puts another in its place
 			found.Ended++
 			continue
+		case e.lingers && now-e.last > int64(lingerTime):
+			events = e.finish(events)
 		case !e.follower && !e.closed && update > 0 && now-e.told >= int64(update):
 			events = e.tell(EventUpdate, now, e.tellDue(events))
 			e.told = now
@@ -53,7 +59,7 @@ func (t *Tracker) Flush(events []Event) []Event {
 	for i := range t.entries {
 		if e := t.entries[i]; !e.follower {
 			t.close(e, e.idleReason())
-			events = e.tellDue(events)
+			events = e.finish(events)
 		}
 	}
 	for len(t.entries) > 0 {
@@ -65,7 +71,7 @@ func (t *Tracker) Flush(events []Event) []Event {
 func (t *Tracker) end(e *entry, events []Event) []Event {
 	if !e.follower {
 		t.close(e, e.idleReason())
-		events = e.tellDue(events)
+		events = e.finish(events)
 	}
 	t.remove(e)
 	return events

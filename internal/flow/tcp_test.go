@@ -12,6 +12,26 @@ const (
 	serverNext = server + 201
 )
 
+// TestStragglers: what was on its way when an end reset the connection is in the
+// record of the end.
+func TestStragglers(t *testing.T) {
+	w := newWorld(t, "")
+	w.send(open()...)
+	w.send(c(rst, client+101, 0, 0))
+	w.sweep()
+	if n := len(w.of(flow.EventEnd)); n != 0 {
+		t.Fatalf("%d ends while packets are under way", n)
+	}
+	w.send(s(ack, server+201, client+101, 1000), s(ack, server+1201, client+101, 500))
+	w.ends(1, flow.EndRST)
+	if e := w.of(flow.EventEnd)[0]; e.Sent[1].Bytes < 1500 {
+		t.Errorf("the server sent %v", e.Sent[1])
+	}
+	if n := w.counter(flow.Late); n != 0 {
+		t.Errorf("%d late", n)
+	}
+}
+
 func TestTCP(t *testing.T) {
 	type ends = []flow.End
 	for _, test := range []struct {

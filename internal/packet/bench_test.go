@@ -40,9 +40,9 @@ func BenchmarkFragments(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f := packet.Frame{Data: first, Link: packet.LinkEthernet}
-		c.Follow(&p, p.Decode(&f), start)
+		c.Follow(&p, p.Decode(&f), 0, start)
 		f.Data = later
-		if c.Follow(&p, p.Decode(&f), start) != packet.Decoded {
+		if c.Follow(&p, p.Decode(&f), 0, start) != packet.Decoded {
 			b.Fatal(p.Reason)
 		}
 	}

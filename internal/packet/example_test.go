@@ -20,7 +20,7 @@ func Example() {
 	var p packet.Packet
 	for _, data := range frames {
 		f := packet.Frame{Data: data, Link: packet.LinkEthernet}
-		outcome := fragments.Follow(&p, p.Decode(&f), now)
+		outcome := fragments.Follow(&p, p.Decode(&f), 0, now)
 		fmt.Printf("%v %v:%d → %v:%d, %d bytes\n", outcome, p.Source, p.SourcePort, p.Destination, p.DestinationPort, p.Bytes)
 	}
 	// Output:

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,10 @@ const (
 	fragmentTimeout4 = 30 * time.Second
 	fragmentTimeout6 = 60 * time.Second
 )
+
+// nextHook: a packet passes from one hook to the next in microseconds. A first
+// fragment that comes later than this at another hook begins a datagram of its own.
+const nextHook = 50 * time.Millisecond
 
 // MaxPieces is the number of separate places of one datagram whose fragments
 // may have come, before those between. Fragments in order are one piece.
@@ -32,7 +37,9 @@ type FragmentCounts struct {
 // Later fragments pass only for bytes that no fragment brought since the first:
 // so none rewrites the header that was judged, and the payload is the same
 // however the receiver resolves overlaps. Those that come before the first stay
-// LaterFragment: whoever enforces must not let them pass.
+// LaterFragment: whoever enforces must not let them pass. At another hook (a bridge
+// after its port, a VLAN's device after the one below) the same fragments come
+// again: there, those that came where the datagram was first seen pass.
 type Fragments struct {
 	Counts FragmentCounts
 
@@ -60,6 +67,8 @@ type datagram struct {
 	isError       bool
 	hasQuote      bool
 	quotedIsReply bool
+	hook          uint32 // where the first was seen
+	head          uint16 // where the first ends, in fragmentUnits
 	used          uint8
 	pieces        [MaxPieces]piece
 }
@@ -75,8 +84,9 @@ func NewFragments(limit int) *Fragments {
 
 // Follow takes the outcome of p.Decode and returns it, or what it becomes: a
 // LaterFragment whose first is known is Decoded (ports, ICMP fields and protocol
-// are then the first's), or Malformed where it overlaps. now is the packet's time.
-func (c *Fragments) Follow(p *Packet, outcome Outcome, now time.Time) Outcome {
+// are then the first's), or Malformed where it overlaps. hook is a number for where
+// the packet is seen, now is its time.
+func (c *Fragments) Follow(p *Packet, outcome Outcome, hook uint32, now time.Time) Outcome {
 	if !p.IsFragment || outcome != Decoded && outcome != LaterFragment {
 		return outcome
 	}
@@ -89,7 +99,7 @@ func (c *Fragments) Follow(p *Packet, outcome Outcome, now time.Time) Outcome {
 		uint16((p.FragmentOffset + p.FragmentLength + fragmentUnit - 1) / fragmentUnit),
 	}
 	if outcome == Decoded {
-		c.remember(key, p, came, now)
+		c.remember(key, p, came, hook, now)
 		return Decoded
 	}
 	d := c.find(key, now)
@@ -97,7 +107,7 @@ func (c *Fragments) Follow(p *Packet, outcome Outcome, now time.Time) Outcome {
 		c.Counts.Orphaned++
 		return LaterFragment
 	}
-	switch d.add(came) {
+	switch d.add(came, hook) {
 	case Overlap:
 		c.Counts.Overlaps++
 		return p.malformed(Overlap)
@@ -114,8 +124,11 @@ func (c *Fragments) Follow(p *Packet, outcome Outcome, now time.Time) Outcome {
 
 // remember notes a first fragment. One of a datagram that is known begins it
 // anew: 16 bits of identification come round within the timeout.
-func (c *Fragments) remember(key fragmentKey, p *Packet, came piece, now time.Time) {
+func (c *Fragments) remember(key fragmentKey, p *Packet, came piece, hook uint32, now time.Time) {
 	if at, ok := c.slots[key]; ok {
+		if known := &c.ring[at]; known.hook != hook && now.Sub(known.started) <= nextHook {
+			return
+		}
 		c.ring[at].key.version = 0
 	}
 	d := &c.ring[c.next]
@@ -127,7 +140,8 @@ func (c *Fragments) remember(key fragmentKey, p *Packet, came piece, now time.Ti
 	}
 	*d = datagram{
 		key: key, started: now, tuple: p.Tuple, quoted: p.Quoted, isReply: p.IsReply,
-		isError: p.IsError, hasQuote: p.HasQuote, quotedIsReply: p.QuotedIsReply, used: 1,
+		isError: p.IsError, hasQuote: p.HasQuote, quotedIsReply: p.QuotedIsReply,
+		hook: hook, head: came.end, used: 1,
 	}
 	d.pieces[0] = came
 	c.slots[key] = c.next
@@ -150,8 +164,19 @@ func (d *datagram) isOver(now time.Time) bool {
 	return now.Sub(d.started) > fragmentTimeout6
 }
 
+// hasCome says whether all of a piece came before, other than in the first
+// fragment, whose header nothing may rewrite.
+func (d *datagram) hasCome(came piece) bool {
+	return came.start >= d.head && slices.ContainsFunc(d.pieces[:d.used], func(there piece) bool {
+		return there.start <= came.start && came.end <= there.end
+	})
+}
+
 // add notes a later fragment; 0, Overlap or Scattered.
-func (d *datagram) add(came piece) Reason {
+func (d *datagram) add(came piece, hook uint32) Reason {
+	if d.hook != hook && d.hasCome(came) {
+		return 0
+	}
 	for _, there := range d.pieces[:d.used] {
 		if came.start < there.end && there.start < came.end {
 			return Overlap

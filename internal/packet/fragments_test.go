@@ -10,7 +10,7 @@ import (
 func first4() []byte { return fragment4(1, 0, true, udp("12345678")) }
 
 func follow(c *packet.Fragments, p *packet.Packet, data []byte, now time.Time) packet.Outcome {
-	return c.Follow(p, p.Decode(&packet.Frame{Data: data, Link: packet.LinkRaw}), now)
+	return c.Follow(p, p.Decode(&packet.Frame{Data: data, Link: packet.LinkRaw}), 0, now)
 }
 
 // TestFragments: sequences of fragments, and what the last becomes.

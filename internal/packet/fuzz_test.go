@@ -48,7 +48,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%d of %d bytes: %v", n, len(data), less.Reason)
 			}
 		}
-		if followed := fragments.Follow(&p, outcome, start); followed != outcome && outcome != packet.LaterFragment {
+		if followed := fragments.Follow(&p, outcome, 0, start); followed != outcome && outcome != packet.LaterFragment {
 			t.Fatalf("%v becomes %v", outcome, followed)
 		}
 	})

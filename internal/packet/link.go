@@ -127,11 +127,11 @@ func (p *Packet) tags(f *Frame, kind uint16, at, wire int) (int, Outcome) {
 		if why := p.missing(f, at, 4, wire); why != 0 {
 			return 0, p.malformed(why)
 		}
-		switch id := be16(f.Data[at:]) & 0x0fff; {
-		case id == 0:
-		case p.Zone.Outer == 0:
-			p.Zone.Outer = id
-		case id == 0x0fff:
+		switch id := be16(f.Data[at:]) & reservedID; {
+		case id == 0: // names no VLAN, only a priority
+		case p.Zone.Outer == 0 || p.Zone.isVRF():
+			p.Zone = Zone{Outer: id}
+		case id == reservedID:
 			return 0, p.malformed(BadTag)
 		default:
 			p.Zone.Inner = id

@@ -22,6 +22,9 @@ type Frame struct {
 	// WireLength is the frame's length where it was seen; less than len(Data)
 	// stands for len(Data).
 	WireLength int
+	// Zone is that of the interface: the ids that VLAN interfaces have taken off, or
+	// its VRF.
+	Zone Zone
 	// GSOSize is the number of payload bytes in each segment of a superpacket,
 	// which the network card will cut (or has joined); 0 where it is none.
 	GSOSize int
@@ -133,6 +136,7 @@ const (
 // Decode reads the frame's packet into p.
 func (p *Packet) Decode(f *Frame) Outcome {
 	*p = Packet{}
+	p.Zone = f.Zone
 	wire := max(f.WireLength, len(f.Data))
 	at, outcome := p.link(f, wire)
 	if outcome != Decoded {

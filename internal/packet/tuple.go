@@ -44,6 +44,13 @@ type Zone struct {
 	Inner uint16
 }
 
+// reservedID is a VLAN id that no VLAN has (IEEE 802.1Q 9.6): as Inner it makes the
+// zone that of a VRF, whose number is Outer.
+const reservedID = 0x0fff
+
+// isVRF: such a zone is for frames without a VLAN id.
+func (z Zone) isVRF() bool { return z.Inner == reservedID }
+
 // Tuple names a connection: source is the initiator's end.
 type Tuple struct {
 	Source      netip.Addr

@@ -34,12 +34,14 @@ func putConnection(attributes pcommon.Map, c *Connection) {
 		attributes.PutStr("destination.address", t.Destination.String())
 	}
 	if t.HasPorts() && t.Destination.IsValid() {
-		// The connections of a fold share what they were folded by; a source
-		// port of 0 says that it was not part of that.
+		// The connections of a fold share what they were folded by; a port of 0
+		// says that it was not part of that.
 		if t.SourcePort != 0 || !c.folded() {
 			attributes.PutInt("source.port", int64(t.SourcePort))
 		}
-		attributes.PutInt("destination.port", int64(t.DestinationPort))
+		if t.DestinationPort != 0 || !c.folded() {
+			attributes.PutInt("destination.port", int64(t.DestinationPort))
+		}
 	}
 	if t.IsICMP() && t.Destination.IsValid() {
 		attributes.PutInt("weir.icmp.type", int64(t.ICMPType))

@@ -87,6 +87,9 @@ func appendEnd(line []byte, address netip.Addr, port uint16, hasPort bool) []byt
 	if !address.IsValid() {
 		return append(line, "any"...)
 	}
+	if hasPort && port == 0 {
+		return append(address.AppendTo(line), ":any"...)
+	}
 	if hasPort {
 		return netip.AddrPortFrom(address, port).AppendTo(line)
 	}

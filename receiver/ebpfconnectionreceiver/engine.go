@@ -18,7 +18,7 @@ type connectionEngine interface {
 	// Start attaches the programs and hands what they tell to sink.
 	Start(sink func([]telemetry.Connection)) error
 	// Apply puts a policy in force; nil is detect mode without rules.
-	Apply(number uint64, p *policy.Policy) error
+	Apply(number uint64, p *policy.Policy, back *engine.Return) error
 	// Totals takes a snapshot of the counters.
 	Totals() (telemetry.Totals, error)
 	stats() engineStats

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/extension/connectionpolicyextension"
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
@@ -52,7 +53,7 @@ func (e *fakeEngine) Start(sink func([]telemetry.Connection)) error {
 	return e.startErr
 }
 
-func (e *fakeEngine) Apply(_ uint64, p *policy.Policy) error {
+func (e *fakeEngine) Apply(_ uint64, p *policy.Policy, _ *engine.Return) error {
 	if p == nil {
 		e.note("apply nothing")
 	} else {

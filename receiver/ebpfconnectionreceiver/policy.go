@@ -8,13 +8,14 @@ import (
 	"go.opentelemetry.io/collector/component"
 
 	"github.com/weirnet/weir/extension/connectionpolicyextension"
+	"github.com/weirnet/weir/internal/engine"
 )
 
 // followPolicy puts the policy of the configured extension in force, and each
 // new one until unfollow is called. Without one it is detect without rules.
 func (r *connectionReceiver) followPolicy(host component.Host) error {
 	if r.config.Policy == nil {
-		if err := r.engine.Apply(0, nil); err != nil {
+		if err := r.engine.Apply(0, nil, nil); err != nil {
 			return fmt.Errorf("start without rules: %w", err)
 		}
 		return nil
@@ -23,9 +24,13 @@ func (r *connectionReceiver) followPolicy(host component.Host) error {
 	if err != nil {
 		return err
 	}
-	engine := r.engine
+	applied := r.engine
 	r.unfollow, err = source.Subscribe(func(generation connectionpolicyextension.Generation) error {
-		return engine.Apply(generation.Number, generation.Policy)
+		var back *engine.Return
+		if generation.Return != nil {
+			back = &engine.Return{Generation: generation.Return.To, Within: generation.Return.Within}
+		}
+		return applied.Apply(generation.Number, generation.Policy, back)
 	}, r.policyChanged)
 	if err != nil {
 		return fmt.Errorf("apply the policy of %q: %w", r.config.Policy, err)

@@ -128,6 +128,11 @@ func TestBridge(t *testing.T) {
 			if d := hosts[0].dialTCP(netip.AddrPortFrom(at.Addr(), 8080), silence); d.err == nil {
 				t.Error("connected")
 			}
+			hosts[1].echoUDP(t, at)
+			c := hosts[0].dialUDP(t, at)
+			if err := ask(c, 5000, patience); err != nil { // in fragments
+				t.Errorf("%v, %s: %v", f, direction, err)
+			}
 		}
 	}
 }

@@ -1,0 +1,103 @@
+package datapath
+
+import (
+	"testing"
+	"time"
+
+	"github.com/weirnet/weir/internal/classifier"
+	"github.com/weirnet/weir/internal/packet"
+)
+
+// TestReturn: tables that were not confirmed give way to the earlier ones at their
+// time, for new connections and old ones, without user space.
+func TestReturn(t *testing.T) {
+	d := open(t)
+	compile := func(text string) *classifier.Tables {
+		tables, err := classifier.Compile(load(t, text), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tables
+	}
+	put := func(generation uint64, text string, back *Return) uint32 {
+		t.Helper()
+		number, err := d.Swap(compile(text), generation, back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return number
+	}
+	const blocks, allows = "mode: prevent\nreject: never\nrules: [{name: b, action: block, layer4: udp}]", "mode: prevent\nrules: [{name: a, action: allow, layer4: udp}]"
+	packets := uint16(0)
+	expect := func(what string, old, want uint32) {
+		t.Helper()
+		packets++
+		for _, port := range []uint16{1, 1000 + packets} {
+			tp := packet.Tuple{Source: address("10.0.0.1"), Destination: address("10.0.0.2"), Protocol: packet.UDP, SourcePort: port, DestinationPort: 53}
+			if got := run(t, d.objects.Ingress, frame(tp)); got != want {
+				t.Errorf("%s, port %d: answer %d, want %d", what, port, int32(got), int32(want))
+			}
+			if got := entry(t, d, tp).Tables; got != old {
+				t.Errorf("%s, port %d: judged by %d, want %d", what, port, got, old)
+			}
+		}
+	}
+	first := put(1, allows, nil)
+	expect("first", first, pass)
+
+	second := put(2, blocks, &Return{Tables: first, Within: 300 * time.Millisecond})
+	expect("unconfirmed", second, drop)
+	third := put(3, "mode: prevent\nreject: never\nrules: []\ndefault_action: block", &Return{Tables: first, Within: 300 * time.Millisecond})
+	if third == second || !d.Held(first) {
+		t.Fatalf("tables %d, %d, %d: the first are not held", first, second, third)
+	}
+	expect("another unconfirmed", third, drop)
+	time.Sleep(400 * time.Millisecond)
+	expect("returned", first, pass)
+
+	fourth := put(4, blocks, &Return{Tables: first, Within: 100 * time.Millisecond})
+	if err := d.Stay(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	expect("confirmed", fourth, drop)
+
+	if _, err := d.Swap(compile(allows), 5, &Return{Tables: 999 << slotBits, Within: time.Second}); err == nil {
+		t.Error("a return to tables that nobody has is accepted")
+	}
+
+	// A process that comes after the time finds what is in force.
+	put(6, allows, &Return{Tables: fourth, Within: 50 * time.Millisecond})
+	time.Sleep(100 * time.Millisecond)
+	if err := d.readSlots(); err != nil {
+		t.Fatal(err)
+	}
+	if d.tables != fourth || d.back != 0 {
+		t.Errorf("in force %d, to return to %d; want %d, none", d.tables, d.back, fourth)
+	}
+	expect("taken over", fourth, drop)
+}
+
+// TestExpiry: a rule stops matching at its time, for connections that it decided,
+// too, without user space.
+func TestExpiry(t *testing.T) {
+	d := open(t)
+	at := time.Now().Add(2 * time.Second)
+	swap(t, d, load(t, "mode: prevent\nreject: never\nrules: [{name: temporary, action: allow, layer4: udp, expires: "+at.UTC().Format(time.RFC3339)+"}]"))
+	at = at.Truncate(time.Second)
+	tp := packet.Tuple{Source: address("10.0.0.1"), Destination: address("10.0.0.2"), Protocol: packet.UDP, SourcePort: 1, DestinationPort: 53}
+	if got := run(t, d.objects.Ingress, frame(tp)); got != pass {
+		t.Fatalf("before: %d", int32(got))
+	}
+	time.Sleep(time.Until(at) + 50*time.Millisecond)
+	if got := run(t, d.objects.Ingress, frame(tp)); got != drop {
+		t.Errorf("after: %d", int32(got))
+	}
+	if f := entry(t, d, tp); f.Rule != NoRule || f.End != 5 {
+		t.Errorf("rule %d, end %d; want none, policy", int32(f.Rule), f.End)
+	}
+	tp.SourcePort = 2
+	if got := run(t, d.objects.Ingress, frame(tp)); got != drop {
+		t.Errorf("a new connection: %d", int32(got))
+	}
+}

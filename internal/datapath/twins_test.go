@@ -1,0 +1,249 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/weirnet/weir/internal/flow"
+	"github.com/weirnet/weir/internal/packet"
+)
+
+// try runs the steps through both and says how they differ, if they do. Where the
+// time between two packets was so near to one that matters that the two clocks may
+// disagree, it runs them again.
+func (w *twins) try(t testing.TB, steps []step) string {
+	t.Helper()
+	for range 20 {
+		spans, difference := w.once(t, steps)
+		if difference == "" || !w.isTight(spans) {
+			return difference
+		}
+		w.retries++
+	}
+	t.Fatal("the clocks never agree")
+	return ""
+}
+
+// isTight: the kernel's clock is read within a span, the reference's before it.
+func (w *twins) isTight(spans []span) bool {
+	limits := []time.Duration{rerouted}
+	for _, p := range w.policies {
+		for _, rule := range p.policy.Rules {
+			for _, tr := range rule.Transports {
+				if tr.Over > 0 {
+					limits = append(limits, tr.Over)
+				}
+			}
+		}
+	}
+	for i, a := range spans {
+		for _, b := range spans[i+1:] {
+			for _, limit := range limits {
+				if b.from-a.to <= int64(limit) && int64(limit) <= b.to-a.from {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// trial is one run of some steps through both.
+type trial struct {
+	*twins
+	twin     *flow.Tracker
+	pieces   *packet.Fragments
+	told     []flow.Event
+	spans    []span // of the steps
+	kernel   lines
+	ours     lines
+	before   *totals
+	answered map[netip.Addr]int
+}
+
+// once runs the steps through both.
+func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
+	t.Helper()
+	forget(t, w.datapath)
+	w.datapath.drain(t)
+	if w.agent {
+		w.setAgent(t, true) // it must have been heard of lately
+	}
+	r := &trial{
+		twins: w, twin: flow.New(flow.Config{MaxEntries: 1000}), pieces: packet.NewFragments(rememberedDatagram),
+		spans: make([]span, len(steps)), before: w.known, answered: map[netip.Addr]int{},
+	}
+	if w.known = nil; r.before == nil {
+		r.before = w.read(t)
+	}
+	for i := range r.spans {
+		r.spans[i] = span{math.MaxInt64, math.MaxInt64} // not yet
+	}
+	r.kernel = lines{spans: r.spans, ids: map[uint64]int{}, tables: map[uint32]int{}}
+	r.ours = lines{spans: r.spans, ids: map[uint64]int{}, tables: map[uint32]int{}}
+	for i := range steps {
+		from, difference := now(t), ""
+		switch s := &steps[i]; s.kind {
+		case aSwap:
+			r.swap(t, s.policy, i > 0)
+		case aPause:
+			time.Sleep(paused)
+		case aSweep:
+			difference = r.sweep(t, s, i)
+		case aPacket:
+			difference = r.packet(t, s, i)
+		}
+		if difference != "" {
+			return r.spans, fmt.Sprintf("step %d: %s", i, difference)
+		}
+		if r.spans[i].from == math.MaxInt64 { // nothing depends on its time
+			r.spans[i] = span{from, from}
+		}
+	}
+	if difference := r.compare(t); difference != "" {
+		return r.spans, difference
+	}
+	var want totals
+	want.of(r.twin)
+	return r.spans, w.compareTotals(t, r.before, &want, r.twin)
+}
+
+// compare says how what both have told since differs.
+func (r *trial) compare(t testing.TB) string {
+	difference := compareEvents(r.datapath.drain(t), reference(r.told), &r.kernel, &r.ours)
+	r.told = r.told[:0]
+	return difference
+}
+
+// swap puts a policy in force. At the beginning the kernel may have it already.
+func (r *trial) swap(t testing.TB, number int, always bool) {
+	p := r.policies[number]
+	if always || r.inForce != number {
+		if _, err := r.datapath.Swap(p.tables, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		r.inForce = number
+		r.swaps++
+		r.before.forgetMatches()
+	}
+	r.kernel.tables[r.datapath.tables] = number
+	tables, _ := r.twin.Swap(p.policy)
+	r.ours.tables[tables] = number
+}
+
+func (r *trial) sweep(t testing.TB, s *step, i int) string {
+	if difference := r.compare(t); difference != "" {
+		return difference
+	}
+	limits, update := sweepLimits(s.sweep)
+	from := now(t)
+	found, err := r.datapath.Sweep(Timeouts(limits), update)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.agent {
+		r.setAgent(t, false) // whom the sweep has noted
+	}
+	r.spans[i] = span{from, now(t)}
+	var swept flow.Swept
+	swept, r.told = r.twin.Sweep(from, &limits, update, r.told)
+	if found.Active != swept.Active {
+		return fmt.Sprintf("the kernel has %d live connections, the reference %d", found.Active, swept.Active)
+	}
+	r.kernel.sorted, r.ours.sorted = true, true
+	difference := r.compare(t)
+	r.kernel.sorted, r.ours.sorted = false, false
+	return difference
+}
+
+func (r *trial) packet(t testing.TB, s *step, i int) string {
+	from := now(t)
+	answer, err := r.run(s.at, s.frame, s.gso)
+	if errors.Is(err, unix.EINVAL) { // shorter than its headers, or too long
+		r.refused++
+		return ""
+	}
+	if err != nil {
+		t.Fatalf("run program on %x: %v", s.frame, err)
+	}
+	r.spans[i] = span{from, now(t)}
+	r.sightings++
+	var p packet.Packet
+	outcome := r.decode(&p, s)
+	hook := r.hook(s.at, s.frame, &p)
+	if !hook.Flooded { // which is not looked at
+		outcome = r.pieces.Follow(&p, outcome, hook.Number(), time.Unix(0, from))
+	}
+	var result flow.Result
+	result, r.told = r.twin.Process(&p, outcome, &hook, from, r.told)
+	expected := r.answers(s, &p, result)
+	if expected == redirect {
+		if r.answered[p.Source]++; r.answered[p.Source] > rejectBurst {
+			expected = answer // the sender's budget is used up, or not
+		}
+	}
+	if answer != expected {
+		return fmt.Sprintf("the kernel answers %d, the reference %+v (%d); %v", int32(answer), result, int32(expected), outcome)
+	}
+	return ""
+}
+
+// answers is what the program is to return for a result of the reference.
+func (w *twins) answers(s *step, p *packet.Packet, result flow.Result) uint32 {
+	switch {
+	case !result.Drop, result.Answer == flow.ResetBoth: // the packet goes on, as an RST
+		return pass
+	case result.Answer == flow.NoAnswer, isGroupMAC(s.frame):
+		return drop
+	case p.Protocol != packet.TCP && p.Network != 14 && !w.bare:
+		return drop // no room is made between a tag and what it tags
+	case s.at.egress && s.at.at == loopback:
+		return pass // it turns around by itself
+	}
+	return redirect
+}
+
+func sweepLimits(bits int) (flow.Timeouts, time.Duration) {
+	limit := func(bit int) time.Duration {
+		if bits>>bit&1 != 0 {
+			return 0
+		}
+		return time.Hour
+	}
+	return flow.Timeouts{TCP: limit(0), TCPClosing: limit(1), UDP: limit(2), ICMP: limit(3)}, time.Duration(bits >> 4)
+}
+
+func now(t testing.TB) int64 {
+	t.Helper()
+	n, err := monotonic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(n)
+}
+
+// forget empties the flow table, the datagrams and the budgets of answers.
+func forget(t testing.TB, d *Datapath) {
+	t.Helper()
+	o := &d.objects
+	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments, o.Candidates} {
+		var keys [][]byte
+		var key []byte
+		var value []byte
+		for all := m.Iterate(); all.Next(&key, &value); {
+			keys = append(keys, append([]byte(nil), key...))
+		}
+		for _, k := range keys {
+			if err := m.Delete(k); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

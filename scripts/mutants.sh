@@ -1,0 +1,8 @@
+#!/bin/sh
+# Compiles the programs with the faults of bpf/mutant.h, for the tests that show
+# that such faults are noticed. Run by go generate in bpf/.
+set -eu
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+../scripts/bpf2go.sh Mutants connections.c -output-dir "$work" -cflags -DWEIR_MUTANTS
+cp "$work/mutants_bpfel.o" ../internal/datapath/testdata/mutants_bpfel.o
