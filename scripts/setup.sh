@@ -80,7 +80,7 @@ build) ;;
 test) install_missing "${test_tools[@]}" ;;
 kernels) install_missing "${kernel_tools[@]}" ;;
 ci)
-  install_missing "${test_tools[@]}" "${bpf_tools[@]}"
+  install_missing "${test_tools[@]}" "${bpf_tools[@]}" cpio:cpio xz:xz-utils # for test/kernels
   [ -e /usr/include/bpf/bpf_helpers.h ] || install_packages libbpf-dev
   ;;
 *)
