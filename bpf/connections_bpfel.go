@@ -58,7 +58,8 @@ const (
 	ConnectionsCounterCOUNT_OTHER_HOST        ConnectionsCounter = 14
 	ConnectionsCounterCOUNT_EVICTED           ConnectionsCounter = 15
 	ConnectionsCounterCOUNT_FLOOD_UNTOLD      ConnectionsCounter = 16
-	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 17
+	ConnectionsCounterCOUNT_HANDOVER_DROPPED  ConnectionsCounter = 17
+	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 18
 )
 
 type ConnectionsDatagram struct {
@@ -566,6 +567,7 @@ const (
 	ConnectionsMapFlows              = "flows"
 	ConnectionsMapFragmentLocks      = "fragment_locks"
 	ConnectionsMapFragments          = "fragments"
+	ConnectionsMapHandoverUntil      = "handover_until"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
 	ConnectionsMapItems              = "items"
 	ConnectionsMapLabels             = "labels"
@@ -687,6 +689,7 @@ type ConnectionsMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	FragmentLocks  *ebpf.MapSpec `ebpf:"fragment_locks"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	HandoverUntil  *ebpf.MapSpec `ebpf:"handover_until"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
 	Items          *ebpf.MapSpec `ebpf:"items"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
@@ -776,6 +779,7 @@ type ConnectionsMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	FragmentLocks  *ebpf.Map `ebpf:"fragment_locks"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
+	HandoverUntil  *ebpf.Map `ebpf:"handover_until"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
 	Items          *ebpf.Map `ebpf:"items"`
 	Labels         *ebpf.Map `ebpf:"labels"`
@@ -814,6 +818,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.Flows,
 		m.FragmentLocks,
 		m.Fragments,
+		m.HandoverUntil,
 		m.HighInterfaces,
 		m.Items,
 		m.Labels,
