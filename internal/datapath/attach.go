@@ -49,11 +49,18 @@ func (d *Datapath) attachTo(l netlink.Link) error {
 
 func (d *Datapath) hook(index int, name string, program *ebpf.Program, at ebpf.AttachType) (link.Link, error) {
 	path := d.pins.linkPath(index, name)
-	if kept, err := link.LoadPinnedLink(path, nil); err == nil {
+	if l := d.switched[path]; l != nil {
+		delete(d.switched, path)
+		return l, nil
+	}
+	kept, err := d.openLink(path, index)
+	if err != nil {
+		return nil, err
+	}
+	if kept != nil {
 		if err := kept.Update(program); err == nil {
 			return kept, nil
 		}
-		// The interface it was made for is gone, and its index used again.
 		if err := errors.Join(kept.Unpin(), kept.Close()); err != nil {
 			return nil, fmt.Errorf("give up a stale link: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"go.uber.org/zap"
@@ -41,9 +42,18 @@ type Datapath struct {
 
 	parking *time.Timer // while parked
 
+	mapsPinned bool // under the pins' folder
+
 	tookOver bool // the maps are an earlier process's
 
+	// handover is what remains to be taken over from an earlier Weir, until the
+	// hooks are; switched are those that have our programs already.
+	handover        *handover
+	switched        map[string]link.Link
+	earlierVersions []Version
+
 	objects bpf.ConnectionsObjects
+	layouts *ebpf.Map                // describes the others
 	inner   map[string]*ebpf.MapSpec // templates of the table maps
 	events  *ringbuf.Reader
 	sweep   sync.Mutex
@@ -98,7 +108,7 @@ func (d *Datapath) load() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return needsPrivilege("raise the locked-memory limit", err)
 	}
-	spec, err := bpf.LoadConnections()
+	spec, err := loadSpec()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}
@@ -111,21 +121,69 @@ func (d *Datapath) load() error {
 	for _, name := range tableMaps {
 		d.inner[name] = spec.Maps[name].InnerMap
 	}
-	kept := d.pins.loadMaps(spec, d.log)
-	d.tookOver = len(kept) > 0
-	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: kept})
-	closeMaps(kept) // the collection holds clones
+	ours, err := layoutsOf(spec)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.pins.check(), d.pins.settleMaps()); err != nil {
+		return fmt.Errorf("take over what is pinned: %w", err)
+	}
+	found, err := d.pins.openEarlier(spec, ours, d.log)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		found = &earlier{}
+	}
+	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: found.kept})
+	closeMaps(found.kept) // the collection holds clones
+	if err != nil {
+		closeMaps(found.differ)
 		return explainLoad(err)
 	}
-	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
-		d.objects.Close()
-		return fmt.Errorf("read the events' ring buffer: %w", err)
-	}
-	if err := d.readState(); err != nil {
-		return errors.Join(err, d.events.Close(), d.objects.Close())
+	if err := d.continueFrom(found, ours); err != nil {
+		closeMaps(found.differ)
+		return errors.Join(err, d.closeObjects())
 	}
 	return nil
+}
+
+// loadSpec reads the compiled programs; tests have others.
+var loadSpec = bpf.LoadConnections
+
+// continueFrom goes on where an earlier instance ended, if there was one.
+func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
+	if d.layouts, err = ours.store(); err != nil {
+		return err
+	}
+	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
+		return fmt.Errorf("read the events' ring buffer: %w", err)
+	}
+	d.tookOver = len(e.kept)+len(e.differ) > 0
+	d.mapsPinned = d.tookOver && len(e.differ) == 0 && len(e.kept) == len(d.pinnedMaps())-1
+	if d.tookOver && !d.mapsPinned {
+		if err := d.prepareHandover(e, ours); err != nil {
+			return err
+		}
+	} else if err := d.setHandover(0); err != nil { // an earlier one may not have come to its end
+		return err
+	}
+	if err := d.readState(); err != nil {
+		return err
+	}
+	d.tables = max(d.tables, e.policyNumber())
+	return nil
+}
+
+func (d *Datapath) closeObjects() error {
+	errs := []error{d.objects.Close()}
+	if d.layouts != nil {
+		errs = append(errs, d.layouts.Close())
+	}
+	if d.events != nil {
+		errs = append(errs, d.events.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // readState finds out where the maps' earlier life, if they had one, ended.
@@ -189,6 +247,9 @@ func (d *Datapath) Close() error {
 		errs = append(errs, w.close())
 		delete(d.attached, index)
 	}
-	errs = append(errs, d.events.Close(), d.objects.Close(), d.lock.Close())
+	if d.handover != nil {
+		d.handover.earlier.close()
+	}
+	errs = append(errs, d.closeObjects(), d.lock.Close())
 	return errors.Join(errs...)
 }

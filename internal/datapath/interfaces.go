@@ -54,6 +54,9 @@ func (d *Datapath) firstRefresh() error {
 			return fmt.Errorf("take over open connections: %w", err)
 		}
 	}
+	if d.handover != nil {
+		return d.takeOver(func() error { return d.refresh(true) })
+	}
 	return d.refresh(true)
 }
 

@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -15,9 +16,12 @@ type Version struct {
 	Tables     uint32
 	Generation uint64
 	Rules      []string
+	// Gone: the kernel has the tables no more, only connections that they judged.
+	Gone bool
 }
 
-// Versions are those whose tables the kernel has: the ones in force last.
+// Versions are those whose tables the kernel has, the ones in force last, after
+// those of an earlier Weir whose tables had another layout.
 func (d *Datapath) Versions() ([]Version, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
@@ -43,7 +47,7 @@ func (d *Datapath) Versions() ([]Version, error) {
 	if len(list) == 2 && list[0].Tables > list[1].Tables {
 		list[0], list[1] = list[1], list[0]
 	}
-	return list, nil
+	return append(slices.Clone(d.earlierVersions), list...), nil
 }
 
 // Matches reads how often each rule of the tables with that number decided. The
