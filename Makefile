@@ -46,6 +46,12 @@ build-wide: ## bin/weir-wide, with more exporters; several minutes at first
 	@scripts/setup.sh build
 	@scripts/build.sh builder-config.wide.yaml build-wide weir-wide
 
+.PHONY: weirctl
+weirctl: ## bin/weirctl, which takes away what Weir left in the kernel
+	@scripts/setup.sh build
+	@mkdir -p bin
+	go build -ldflags='-s -w' -o bin/weirctl ./cmd/weirctl
+
 .PHONY: cross
 cross: ## build for arm64, and the policy language for WebAssembly
 	GOARCH=arm64 go build ./...
