@@ -13,6 +13,8 @@ import (
 type version struct {
 	Generation
 	seen fingerprint
+	// text is the policy as it was read, until it is kept as the last good one.
+	text *policyText
 }
 
 // step does what is due at now and returns when it wants to be called again.
@@ -65,7 +67,7 @@ func (e *policyExtension) consider(c *candidate) {
 		}
 	}
 	before := e.current
-	if err := e.install(version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
+	if err := e.install(version{seen: c.seen, text: c.text, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
 		e.refused(e.lastNumber, err)
 		return
 	}
@@ -77,6 +79,7 @@ func (e *policyExtension) consider(c *candidate) {
 	}
 	e.report.warnings(c.warnings)
 	e.tell(telemetry.PolicyLoaded, e.current.Number, detail)
+	e.keepGood()
 	if confirmsItself {
 		e.confirmed("the content is that of the confirmed policy again")
 	}
@@ -88,6 +91,7 @@ func (e *policyExtension) consider(c *candidate) {
 func (e *policyExtension) install(v version) error {
 	e.lastNumber++
 	v.Number = e.lastNumber
+	e.keepNumber(v.Number)
 	if err := e.subs.hand(v.Generation, e.current.Generation); err != nil {
 		return err
 	}
@@ -99,6 +103,7 @@ func (e *policyExtension) install(v version) error {
 // confirmed makes the current version the one that later changes return to.
 func (e *policyExtension) confirmed(how string) {
 	e.confirm.done()
+	e.keepGood()
 	e.tell(telemetry.PolicyConfirmed, e.current.Number, how)
 }
 

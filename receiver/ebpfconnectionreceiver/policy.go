@@ -24,7 +24,7 @@ func (r *connectionReceiver) followPolicy(host component.Host) error {
 		return err
 	}
 	engine := r.engine
-	r.unfollow, err = source.Subscribe(func(generation connectionpolicyextension.Generation) error {
+	r.unfollow, err = source.Subscribe(engine.LastGeneration(), func(generation connectionpolicyextension.Generation) error {
 		return engine.Apply(generation.Number, generation.Policy)
 	}, r.policyChanged)
 	if err != nil {
