@@ -19,6 +19,7 @@ type carry struct {
 	index func(uint32) (uint32, bool)
 	// before are the counters when they were copied, by index.
 	before map[uint32][]byte
+	flow   flowFields // of map flows
 	// lost are elements for which there was no room.
 	lost uint64
 }
@@ -38,6 +39,11 @@ func newCarry(name string, old, ours *ebpf.Map, then, now layouts) (*carry, erro
 		c.key.toSize != int(ours.KeySize()) || c.value.toSize != int(ours.ValueSize()) {
 		return nil, fmt.Errorf("carry map %s over: its keys are of %d bytes and its values of %d, not as described",
 			name, old.KeySize(), old.ValueSize())
+	}
+	if name == "flows" {
+		if c.flow, err = findFlowFields(now[name+".value"]); err != nil {
+			return nil, fmt.Errorf("carry map flows over: %w", err)
+		}
 	}
 	if then[name+".index"] != nil && now[name+".index"] != nil {
 		c.index = reindex(dimensionsOf(then[name+".index"]), dimensionsOf(now[name+".index"]))

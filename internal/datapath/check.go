@@ -70,11 +70,8 @@ var programNames = []string{"ingress", "egress", "ingress_l3", "egress_l3"}
 // refused.
 func (d *Datapath) openLink(path string, index int) (link.Link, error) {
 	l, err := link.LoadPinnedLink(path, nil)
-	if errors.Is(err, os.ErrNotExist) {
+	if isAbsent(err) {
 		return nil, nil
-	}
-	if errors.Is(err, os.ErrPermission) {
-		return nil, needsPrivilege("open the pinned link "+path, err)
 	}
 	if err != nil {
 		return nil, d.removeStale(path, "it is no link: "+err.Error())

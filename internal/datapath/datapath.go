@@ -136,13 +136,11 @@ func (d *Datapath) load() error {
 		found = &earlier{}
 	}
 	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: found.kept})
-	closeMaps(found.kept) // the collection holds clones
 	if err != nil {
-		closeMaps(found.differ)
+		found.close()
 		return explainLoad(err)
 	}
 	if err := d.continueFrom(found, ours); err != nil {
-		closeMaps(found.differ)
 		return errors.Join(err, d.closeObjects())
 	}
 	return nil
@@ -153,19 +151,30 @@ var loadSpec = bpf.LoadConnections
 
 // continueFrom goes on where an earlier instance ended, if there was one.
 func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
-	if d.layouts, err = ours.store(); err != nil {
+	defer func() {
+		if d.handover == nil {
+			e.close() // the collection holds clones of what is kept
+		}
+	}()
+	d.tookOver = len(e.kept)+len(e.differ) > 0
+	d.mapsPinned = d.tookOver && len(e.differ) == 0 && len(e.kept) == len(mapsByName(&d.objects.ConnectionsMaps))
+	if d.mapsPinned {
+		d.layouts, err = e.described.Clone()
+	} else {
+		d.layouts, err = ours.store()
+	}
+	if err != nil {
 		return err
 	}
 	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
 		return fmt.Errorf("read the events' ring buffer: %w", err)
 	}
-	d.tookOver = len(e.kept)+len(e.differ) > 0
-	d.mapsPinned = d.tookOver && len(e.differ) == 0 && len(e.kept) == len(d.pinnedMaps())-1
 	if d.tookOver && !d.mapsPinned {
-		if err := d.prepareHandover(e, ours); err != nil {
-			return err
-		}
-	} else if err := d.setHandover(0); err != nil { // an earlier one may not have come to its end
+		err = d.prepareHandover(e, ours)
+	} else {
+		err = d.setHandover(0) // an earlier one may not have come to its end
+	}
+	if err != nil {
 		return err
 	}
 	if err := d.readState(); err != nil {

@@ -23,7 +23,8 @@ var forgotten = []string{
 
 // earlier is what an earlier instance left pinned.
 type earlier struct {
-	layouts layouts
+	layouts   layouts
+	described *ebpf.Map // holds them
 	// kept fit the programs as they are.
 	kept map[string]*ebpf.Map
 	// differ have another layout or size: what is in them is carried over.
@@ -40,10 +41,11 @@ func (p pins) openEarlier(spec *ebpf.CollectionSpec, ours layouts, log *zap.Logg
 	e := &earlier{kept: map[string]*ebpf.Map{}, differ: map[string]*ebpf.Map{}}
 	described, err := ebpf.LoadPinnedMap(p.mapPath(layoutsName), nil)
 	if err == nil {
+		e.described = described
 		e.layouts, err = readLayouts(described)
-		described.Close()
 	}
 	if err != nil {
+		e.close()
 		log.Warn("The maps of an earlier Weir are not described, so that what is in them cannot be read; they are replaced, and its connections are forgotten.",
 			zap.String("folder", p.folder), zap.Error(err))
 		return nil, nil
@@ -109,6 +111,9 @@ func (e *earlier) names() string {
 func (e *earlier) close() {
 	closeMaps(e.kept)
 	closeMaps(e.differ)
+	if e.described != nil {
+		e.described.Close()
+	}
 }
 
 // policyNumber is that of the tables in force in the maps that are not kept; 0

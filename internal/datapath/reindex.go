@@ -44,6 +44,8 @@ func reindex(from, to []uint32) func(uint32) (uint32, bool) {
 	}
 }
 
+func le16(b []byte) uint16       { return binary.LittleEndian.Uint16(b) }
+func putLE16(b []byte, n uint16) { binary.LittleEndian.PutUint16(b, n) }
 func le32(b []byte) uint32       { return binary.LittleEndian.Uint32(b) }
 func le64(b []byte) uint64       { return binary.LittleEndian.Uint64(b) }
 func putLE64(b []byte, n uint64) { binary.LittleEndian.PutUint64(b, n) }
