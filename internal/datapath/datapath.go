@@ -53,10 +53,13 @@ type Datapath struct {
 	earlierVersions []Version
 
 	objects bpf.ConnectionsObjects
-	layouts *ebpf.Map                // describes the others
-	inner   map[string]*ebpf.MapSpec // templates of the table maps
-	events  *ringbuf.Reader
-	sweep   sync.Mutex
+	layouts *ebpf.Map // describes the others
+	// readable are tables of the policy that are read again, by tableSlot.
+	reading  sync.Mutex
+	readable map[string]*ebpf.Map
+	inner    map[string]*ebpf.MapSpec // templates of the table maps
+	events   *ringbuf.Reader
+	sweep    sync.Mutex
 
 	swap   sync.Mutex
 	tables uint32 // number of the tables in force
@@ -95,7 +98,7 @@ func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}}
+	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}, readable: map[string]*ebpf.Map{}}
 	if err := d.load(); err != nil {
 		lock.Close()
 		return nil, err
@@ -166,6 +169,13 @@ func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
 	if err != nil {
 		return err
 	}
+	if e.kept["labels"] != nil {
+		for name, m := range e.readable {
+			if d.readable[name], err = m.Clone(); err != nil {
+				return err
+			}
+		}
+	}
 	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
 		return fmt.Errorf("read the events' ring buffer: %w", err)
 	}
@@ -186,6 +196,7 @@ func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
 
 func (d *Datapath) closeObjects() error {
 	errs := []error{d.objects.Close()}
+	closeMaps(d.readable)
 	if d.layouts != nil {
 		errs = append(errs, d.layouts.Close())
 	}

@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -25,6 +26,8 @@ var forgotten = []string{
 type earlier struct {
 	layouts   layouts
 	described *ebpf.Map // holds them
+	// readable are the policy's tables that are read again, by tableSlot.
+	readable map[string]*ebpf.Map
 	// kept fit the programs as they are.
 	kept map[string]*ebpf.Map
 	// differ have another layout or size: what is in them is carried over.
@@ -38,7 +41,7 @@ func (p pins) openEarlier(spec *ebpf.CollectionSpec, ours layouts, log *zap.Logg
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	e := &earlier{kept: map[string]*ebpf.Map{}, differ: map[string]*ebpf.Map{}}
+	e := &earlier{kept: map[string]*ebpf.Map{}, differ: map[string]*ebpf.Map{}, readable: map[string]*ebpf.Map{}}
 	described, err := ebpf.LoadPinnedMap(p.mapPath(layoutsName), nil)
 	if err == nil {
 		e.described = described
@@ -59,14 +62,22 @@ func (p pins) openEarlier(spec *ebpf.CollectionSpec, ours layouts, log *zap.Logg
 			e.close()
 			return nil, fmt.Errorf("open %s, which an earlier Weir left: %w; %s", p.mapPath(name), err, howToRemove)
 		}
-		if e.fits(name, m, spec, ours) {
+		switch {
+		case isTableSlot(name):
+			e.readable[name] = m
+		case e.fits(name, m, spec, ours):
 			e.kept[name] = m
-		} else {
+		default:
 			e.differ[name] = m
 		}
 	}
 	e.keepPolicyTogether(ours)
 	return e, nil
+}
+
+func isTableSlot(name string) bool {
+	table, _, ok := strings.Cut(name, "_")
+	return ok && slices.Contains(readTables, table)
 }
 
 // fits says whether the programs can use the map as it is.
@@ -111,6 +122,7 @@ func (e *earlier) names() string {
 func (e *earlier) close() {
 	closeMaps(e.kept)
 	closeMaps(e.differ)
+	closeMaps(e.readable)
 	if e.described != nil {
 		e.described.Close()
 	}
@@ -129,8 +141,8 @@ func (e *earlier) policyNumber() uint32 {
 // versions are the policies in the maps that are not kept, with the matches of
 // their rules.
 func (e *earlier) versions() ([]Version, []map[string]uint64, error) {
-	settings, labels, matches := e.differ["settings"], e.differ["labels"], e.differ["matches"]
-	if settings == nil || labels == nil || matches == nil {
+	settings := e.differ["settings"]
+	if settings == nil {
 		return nil, nil, nil
 	}
 	t, err := newTranslator(e.layouts["settings.value"], settingsType())
@@ -139,7 +151,7 @@ func (e *earlier) versions() ([]Version, []map[string]uint64, error) {
 	}
 	var list []Version
 	var counts []map[string]uint64
-	for slot := range min(settings.MaxEntries(), labels.MaxEntries(), matches.MaxEntries()) {
+	for slot := range settings.MaxEntries() {
 		value, err := settings.LookupBytes(slot)
 		if err != nil || value == nil {
 			return nil, nil, fmt.Errorf("read the settings of an earlier policy: %w", err)
@@ -150,11 +162,11 @@ func (e *earlier) versions() ([]Version, []map[string]uint64, error) {
 			continue // never filled, or not to the end
 		}
 		v := Version{Tables: uint32(known[0]), Generation: known[1], Gone: true}
-		rules, err := innerBytes(labels, slot)
+		rules, err := readBytes(e.readable[tableSlot("labels", slot)])
 		if err != nil {
 			return nil, nil, fmt.Errorf("read the names of an earlier policy's rules: %w", err)
 		}
-		numbers, err := inner[uint64](matches, slot)
+		numbers, err := readTable[uint64](e.readable[tableSlot("matches", slot)])
 		if err != nil {
 			return nil, nil, fmt.Errorf("read the matches of an earlier policy's rules: %w", err)
 		}
@@ -179,13 +191,11 @@ func settingsType() btf.Type {
 	}}
 }
 
-// innerBytes reads a whole table of whatever values.
-func innerBytes(outer *ebpf.Map, slot uint32) ([][]byte, error) {
-	var m *ebpf.Map
-	if err := outer.Lookup(slot, &m); err != nil {
-		return nil, err
+// readBytes reads a whole table of whatever values.
+func readBytes(m *ebpf.Map) ([][]byte, error) {
+	if m == nil {
+		return nil, errors.New("it is not there")
 	}
-	defer m.Close()
 	var list [][]byte
 	for i := range m.MaxEntries() {
 		value, err := m.LookupBytes(i)

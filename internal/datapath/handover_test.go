@@ -227,7 +227,8 @@ func TestHandoverOfSize(t *testing.T) {
 			d = watched(t, zap.New(log), c.size)
 			t.Cleanup(func() { errors.Join(d.SetKeep(false), d.Close()) })
 			begin(t, d)
-			if n := len(entries(t, d)); n < min(had, int(c.size)) {
+			// Some make room for what comes meanwhile.
+			if n := len(entries(t, d)); n < min(had, int(c.size)*3/4) {
 				t.Errorf("%d entries of %d", n, had)
 			}
 			if lost := told.FilterMessageSnippet("had no room").Len() == 1; lost != c.lost {

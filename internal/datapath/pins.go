@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -269,12 +270,15 @@ func (p pins) settleMaps() error {
 func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
 	all := mapsByName(&d.objects.ConnectionsMaps)
 	all[layoutsName] = d.layouts
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	maps.Copy(all, d.readable)
 	return all
 }
 
-func mapsByName(maps *bpf.ConnectionsMaps) map[string]*ebpf.Map {
+func mapsByName(list *bpf.ConnectionsMaps) map[string]*ebpf.Map {
 	all := map[string]*ebpf.Map{}
-	fields := reflect.ValueOf(maps).Elem()
+	fields := reflect.ValueOf(list).Elem()
 	for i := range fields.NumField() {
 		all[fields.Type().Field(i).Tag.Get("ebpf")] = fields.Field(i).Interface().(*ebpf.Map)
 	}

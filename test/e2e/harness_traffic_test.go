@@ -56,14 +56,14 @@ func newTraffic(t *testing.T, l *lab) *traffic {
 	f.loop(time.Millisecond, func() error { return f.chat() })
 	f.loop(time.Millisecond, func() error {
 		f.asked.Add(1)
-		return errors.Join(f.ask(func() error { return ask(outbound, 100, time.Second) }), f.ask(func() error { return ask(inbound, 100, time.Second) }))
+		return errors.Join(f.ask(func() error { return ask(outbound, 100, lostAfter) }), f.ask(func() error { return ask(inbound, 100, lostAfter) }))
 	})
 	// Conversations of one question each, from ports of their own.
 	f.loop(5*time.Millisecond, func() error {
 		c := l.a.dialUDP(t, at(l.b, 9090))
 		defer c.Close()
 		f.queried.Add(1)
-		return f.ask(func() error { return ask(c, 50, time.Second) })
+		return f.ask(func() error { return ask(c, 50, lostAfter) })
 	})
 	f.loop(10*time.Millisecond, func() error {
 		d := l.a.dialTCP(listener.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort(), patience)
@@ -87,6 +87,9 @@ func newTraffic(t *testing.T, l *lab) *traffic {
 	})
 	return f
 }
+
+// lostAfter is when a datagram counts as lost: the machine may be busy.
+const lostAfter = 5 * time.Second
 
 // loop does something again and again, and keeps what went wrong first.
 func (f *traffic) loop(pause time.Duration, do func() error) {

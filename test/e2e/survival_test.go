@@ -23,22 +23,19 @@ var otherBinary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	folder, err := os.MkdirTemp("", "weir-other")
-	if err != nil {
-		return "", err
-	}
+	folder := filepath.Join(root, "build") // as make build left it
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
 		filepath.Join(root, "bpf/connections_bpfel.o"): filepath.Join(root, "internal/datapath/testdata/other_layout.o"),
 	}})
 	if err != nil {
 		return "", err
 	}
-	file, path := filepath.Join(folder, "overlay.json"), filepath.Join(folder, "weir-other")
+	file, path := filepath.Join(folder, "other-layout.json"), filepath.Join(folder, "weir-other-layout")
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return "", err
 	}
 	cmd := exec.Command("go", "build", "-overlay", file, "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, ".")
-	cmd.Dir = filepath.Join(root, "build") // as make build left it
+	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", &exec.Error{Name: "go build: " + string(out), Err: err}
@@ -69,7 +66,8 @@ func TestSurvival(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w := start(t, l.a, config{policy: string(newPolicy(t, shut8080)), receiver: "on_shutdown: keep"})
+			w := start(t, l.a, config{policy: string(newPolicy(t, shut8080)), receiver: "on_shutdown: keep",
+				timeouts: "{tcp: 60s, tcp_closing: 2s, udp: 20s, icmp: 1s}"})
 			w.partial = true
 			f := newTraffic(t, l)
 			var before, blocked int64
