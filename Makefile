@@ -18,6 +18,7 @@ CONFIG    ?= examples/detect.yaml
 export TESTFLAGS ?=
 BENCH     ?= .
 FUZZTIME  ?= 10s
+TIMES     ?= 100
 
 .PHONY: help
 help: ## list the tasks
@@ -33,6 +34,10 @@ run: build ## watch this host's connections, a line each; CONFIG=file for anothe
 test: build ## all tests; those that need the kernel run as root only, with sudo if it is there
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+.PHONY: soak
+soak: build ## end and start the Collector in every way under traffic, TIMES (100) each
+	go test ./test/e2e -run TestSurvival -count=1 -v -timeout 60m -times $(TIMES)
 
 ##### building
 

@@ -30,8 +30,7 @@ type handover struct {
 	earlier *earlier
 	carries map[string]*carry
 	counts  []map[string]uint64 // matches of rules when versions were read
-	links   []pendingLink
-	pin     bool // our maps are to be pinned
+	pin     bool                // our maps are to be pinned
 }
 
 // pendingLink is a hook whose program is about to change.

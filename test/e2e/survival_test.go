@@ -66,8 +66,10 @@ func TestSurvival(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w := start(t, l.a, config{policy: string(newPolicy(t, shut8080)), receiver: "on_shutdown: keep",
-				timeouts: "{tcp: 60s, tcp_closing: 2s, udp: 20s, icmp: 1s}"})
+			w := start(t, l.a, config{
+				policy: string(newPolicy(t, shut8080)), receiver: "on_shutdown: keep",
+				timeouts: "{tcp: 60s, tcp_closing: 2s, udp: 20s, icmp: 1s}",
+			})
 			w.partial = true
 			f := newTraffic(t, l)
 			var before, blocked int64
