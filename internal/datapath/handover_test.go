@@ -324,3 +324,51 @@ func TestKernelKnowsTheTypes(t *testing.T) {
 		t.Errorf("the kernel says %v, we %v", kernels, kept["flows.value"])
 	}
 }
+
+// TestHandoverOfPolicy: tables of another layout are made anew, all of them. What
+// the earlier ones counted, their numbers and their rules' names go on.
+func TestHandoverOfPolicy(t *testing.T) {
+	network(t)
+	d := watched(t, zap.NewNop(), 1<<10)
+	begin(t, d)
+	first := newTalk(t, 7001)
+	first.say(2)
+	tables := d.tables
+	l, err := readLayouts(d.layouts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l["policy_row"], l["event"] = u32, u32
+	other, err := l.store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := d.pins.mapPath(layoutsName)
+	if err := errors.Join(os.Remove(path), other.Pin(path), other.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	log, told := observer.New(zap.WarnLevel)
+	d = watched(t, zap.New(log), 1<<10)
+	t.Cleanup(func() { errors.Join(d.SetKeep(false), d.Close()) })
+	versions, err := d.Versions()
+	if err != nil || len(versions) != 1 || !versions[0].Gone || versions[0].Tables != tables || versions[0].Generation != 1 {
+		t.Errorf("versions %v, %v", versions, err)
+	}
+	begin(t, d)
+	if d.tables != tables+1 {
+		t.Errorf("the tables have number %d after %d", d.tables, tables)
+	}
+	if told.FilterMessageSnippet("nobody has read are lost").Len() != 1 {
+		t.Errorf("the log does not say that events may be lost: %v", told.All())
+	}
+	totals, err := d.RuleTotals()
+	if err != nil || totals["out"] != 1 {
+		t.Errorf("rule totals %v, %v", totals, err)
+	}
+	f := entries(t, d)[first.source.Port()]
+	first.say(1)
+	if after := entries(t, d)[first.source.Port()]; f.Packets[0] != 2 || after.Packets[0] != 3 || after.Id != f.Id || after.Tables != tables+1 {
+		t.Errorf("the connection was %+v and is %+v", f, after)
+	}
+}
