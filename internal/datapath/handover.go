@@ -193,8 +193,12 @@ func (h *handover) finish(d *Datapath, since uint64) error {
 	return nil
 }
 
-// switchHooks gives all pinned links our programs, with nothing in between.
+// switchHooks gives all pinned links our programs, with nothing in between. Filters
+// of a kernel without tcx get theirs when the interfaces are attached to.
 func (d *Datapath) switchHooks() error {
+	if d.clsact {
+		return nil
+	}
 	names, err := d.pins.entries()
 	if err != nil {
 		return err

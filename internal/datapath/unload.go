@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 )
 
 // RunningError says that a Weir is at work with what is to be taken away.
@@ -41,6 +42,10 @@ func Unload(all, force bool) (removed []string, err error) {
 		}
 		return nil, err
 	}
+	removed, err = unloadFilters()
+	if err != nil {
+		return removed, err
+	}
 	folders := []string{here.folder}
 	if all {
 		if folders, err = filepath.Glob(filepath.Join(pinRoot, "net-*")); err != nil {
@@ -56,6 +61,32 @@ func Unload(all, force bool) (removed []string, err error) {
 		removed = append(removed, list...)
 		if err != nil {
 			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// unloadFilters removes the filters of this network namespace, which has them where
+// the kernel has no tcx.
+func unloadFilters() (removed []string, err error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, l := range links {
+		for _, s := range []side{ingressSide, egressSide} {
+			all, err := filtersOf(l.Attrs().Index, s)
+			if err != nil {
+				return removed, err
+			}
+			f := ownFilter(all)
+			if f == nil {
+				continue
+			}
+			if err := removeFilter(f); err != nil {
+				return removed, needsPrivilege("remove the filter of "+l.Attrs().Name, err)
+			}
+			removed = append(removed, fmt.Sprintf("filter %s of %s", s.name, l.Attrs().Name))
 		}
 	}
 	return removed, nil
