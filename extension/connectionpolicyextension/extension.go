@@ -125,6 +125,10 @@ func (e *policyExtension) first() error {
 		e.report.notKept(err) // and what is not readable is replaced
 	case k != nil && k.Digest == c.text.digest():
 		e.continueAt(k.Number) // it is the same
+	case k != nil && e.confirm.within > 0 && e.cfg.ReloadInterval > 0:
+		if e.startUnchanged() {
+			return nil
+		}
 	}
 	if err := e.install(version{seen: c.seen, text: c.text, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
 		return err

@@ -113,6 +113,27 @@ func (e *policyExtension) fallBack(why error) error {
 	return nil
 }
 
+// startUnchanged begins with the last confirmed policy, where the configured one is
+// another: nobody has confirmed that. The watch then finds a change, which returns
+// unless it is confirmed. So a policy that locks its author out does not come back
+// for good with the next restart. It says whether there is such a policy.
+func (e *policyExtension) startUnchanged() bool {
+	k, p, err := e.parseLastGood()
+	if err != nil {
+		e.report.notKept(err)
+		return false
+	}
+	e.continueAt(k.Number)
+	if err := e.install(version{seen: k.Seen, Generation: Generation{Policy: p, Source: e.watch.reader.source}}); err != nil {
+		e.report.notKept(err)
+		return false
+	}
+	e.watch.handled = k.Seen
+	e.tell(telemetry.PolicyLoaded, e.current.Number, fmt.Sprintf("%s; the last confirmed policy, of %s: what is configured now was not confirmed, and is taken up as a change",
+		describe(p), k.Loaded.Format(time.RFC3339)))
+	return true
+}
+
 // continueAt makes the next version bear this number, unless a later one has been
 // given.
 func (e *policyExtension) continueAt(number uint64) {
