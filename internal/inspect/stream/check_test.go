@@ -51,7 +51,7 @@ func (s *Stream) check(t testing.TB) {
 // the limit.
 func (b *Budget) check(t testing.TB) {
 	t.Helper()
-	if b.used < 0 || b.used > b.limits.Bytes || b.used+b.idle.bytes > b.limits.Bytes && b.idle.bytes < 0 {
+	if b.used < 0 || b.idle.bytes < 0 || b.used+b.idle.bytes > b.limits.Bytes {
 		t.Fatalf("%d used and %d idle of %d", b.used, b.idle.bytes, b.limits.Bytes)
 	}
 	sum := uint64(b.waiting)

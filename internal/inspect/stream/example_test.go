@@ -31,13 +31,13 @@ func Example() {
 		}
 		s := c.Stream(client)
 		for data := s.Next(); data != nil; data = s.Next() {
-			fmt.Printf("%d: %s\n", s.Offset(), data)
+			fmt.Printf("%d: %q\n", s.Offset(), data)
 			s.Consume(len(data))
 		}
 		s.Hold()
 	}
 	// Output:
-	// 0: GET 
-	// 4: / HTTP/1.1
+	// 0: "GET "
+	// 4: "/ HTTP/1.1"
 	// 4 bytes differ from 5 on
 }

@@ -42,7 +42,7 @@ func (s *Stream) payload(from int64, data []byte, flags uint8, r *Result) {
 		s.settle(at)
 	}
 	to := at + uint64(len(data))
-	if last := len(s.pieces) - 1; at == s.next && at >= s.want && (last < 0 || s.pieces[last].end <= at) {
+	if last := len(s.pieces) - 1; at == s.next && at >= s.want && at >= s.lost.to && (last < 0 || s.pieces[last].end <= at) {
 		s.segment, s.segmentAt, s.next = data, at, to
 		r.Events |= New
 		s.reach(to)
@@ -83,6 +83,9 @@ func (s *Stream) compare(at uint64, data []byte, r *Result) {
 				b.count(Repeated, known-at)
 				b.count(Unverified, old-known)
 				r.Events |= Again
+				if known < old {
+					r.Events |= Unchecked
+				}
 			}
 			data, at = data[to-at:], to
 		}
@@ -146,6 +149,10 @@ func (s *Stream) add(at, to uint64, data []byte, r *Result) {
 	s.segment, s.segmentAt = data[fresh-at:], fresh
 	if s.uncovered(fresh, to) > 0 {
 		r.Events |= New
+		if fresh < s.lost.to && s.lost.from < to {
+			// The receiver may have what was given up. This copy is read all the same.
+			r.Events |= Unchecked
+		}
 	} else {
 		s.segment = nil
 	}

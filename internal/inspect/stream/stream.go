@@ -84,12 +84,14 @@ const (
 	Conflict                      // some of them with other content
 	AfterEnd                      // it has bytes beyond a FIN or a reset, or its FIN is not the stream's end
 	Urgent                        // it has urgent data, which the receiver may take out
+	Unchecked                     // it has bytes that came before, or may have, unacknowledged, and no copy of them is left to compare
 	Ended                         // the stream has its end now, though bytes before it may be missing
 	Stray                         // it is none the receiver takes: a SYN or an RST out of place, or too far ahead
 	Gone                          // the connection is released, or was evicted
 )
 
-// Malformed are the events after which nobody knows what the receiver reads.
+// Malformed are the events after which nobody knows what the receiver reads. Who
+// must know adds Unchecked, which honest retransmissions have too.
 const Malformed = Conflict | AfterEnd | Urgent
 
 // Result is what a segment brought.

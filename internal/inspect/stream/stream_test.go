@@ -74,6 +74,7 @@ func TestSegments(t *testing.T) {
 		{"acknowledged before it is seen", true, []seg{{1, 1, 3, ack, ""}, {0, 1, 1, ack, "ab"}}, "ab", "", map[Counter]uint64{StrayAck: 1}},
 		{"acknowledged before what follows is seen", true, []seg{{1, 1, 3, ack, ""}, {0, 4, 1, ack, "d"}}, "<2 not_seen>", "", nil},
 		{"acknowledgment of what is never sent", true, []seg{{1, 1, 5000, ack, ""}, {0, 1, 1, ack, "ab"}}, "ab", "", map[Counter]uint64{StrayAck: 1}},
+		{"acknowledgment beyond the window", true, []seg{{1, 1, 1 + window + 20, ack, ""}, {0, 1 + window + 10, 1, ack, "zz"}, {0, 1, 1, ack, "a"}}, "a", "", map[Counter]uint64{BeyondWindow: 2}},
 		{"data in the SYN", false, []seg{{0, 0, 0, syn, "ab"}, {1, 0, 3, syn | ack, ""}, {0, 3, 1, ack, "c"}}, "abc", "", nil},
 		{"data in the SYN, not taken", false, []seg{{0, 0, 0, syn, "ab"}, {1, 0, 1, syn | ack, ""}, {0, 1, 1, ack, "abc"}}, "abc", "", map[Counter]uint64{Repeated: 2, Conflicting: 0}},
 		{"data in the SYN, then other", false, []seg{{0, 0, 0, syn, "ab"}, {1, 0, 1, syn | ack, ""}, {0, 1, 1, ack, "xy"}}, "ab", "", map[Counter]uint64{Conflicting: 2}},
@@ -261,6 +262,78 @@ func TestLimits(t *testing.T) {
 	}
 	if n := s.budget.Count(OverLimit); n != 4+4+2 {
 		t.Errorf("%d bytes over limits", n)
+	}
+	s.budget.check(t)
+}
+
+// TestKept: what was read of a segment is kept to compare, also where the rest of
+// it is given up.
+func TestKept(t *testing.T) {
+	c := open(Limits{Waiting: 2})
+	s := c.Stream(0)
+	c.Segment(1, 0, 100, syn|ack, nil)
+	s.Segment(104, ack, []byte("ef"))
+	s.Segment(100, ack, []byte("abcdefghij"))
+	s.Consume(len(s.Next()))
+	if got := string(s.Next()); got != "ef" || s.Offset() != 4 {
+		t.Fatalf("offered %q at %d", got, s.Offset())
+	}
+	if s.Next() != nil {
+		t.Fatal("more than the limit is offered")
+	}
+	if hole, ok := s.Hole(); !ok || hole != (Hole{4, policy.Limit}) {
+		t.Fatalf("hole %v %v", hole, ok)
+	}
+	s.Hold()
+	if r := s.Segment(100, ack, []byte("aXcd")); r.Differing != 1 || r.At != 1 {
+		t.Errorf("%+v of another copy", r)
+	}
+	s.check(t)
+	s.budget.check(t)
+}
+
+// TestUnchecked: another copy of what was given up, or is no longer kept, is told.
+func TestUnchecked(t *testing.T) {
+	c := open(Limits{Waiting: 2, Kept: -1})
+	s := c.Stream(0)
+	c.Segment(1, 0, 100, syn|ack, nil)
+	for i, step := range []struct {
+		at      uint32
+		payload string
+		want    Events
+		read    string
+	}{
+		{102, "cdef", New | OutOfOrder, ""},
+		{104, "XY", New | OutOfOrder | Unchecked, ""},
+		{100, "ab", New, "abcd"},
+		{104, "xy", New | Unchecked, "xy"},
+		{106, "g", New, "g"},
+		{106, "h", Again | Unchecked, ""},
+	} {
+		r := s.Segment(step.at, ack, []byte(step.payload))
+		if got := s.read(true); r.Events != step.want || got != step.read {
+			t.Errorf("step %d: events %b, read %q; want %b, %q", i, r.Events, got, step.want, step.read)
+		}
+	}
+	s.Acked(107)
+	if r := s.Segment(106, ack, []byte("hh")); r.Events != New|Again {
+		t.Errorf("events %b of what was acknowledged", r.Events)
+	}
+	s.Hold()
+	s.budget.check(t)
+}
+
+// TestSkipAhead: a segment behind a hole, all of it skipped, needs not come again.
+func TestSkipAhead(t *testing.T) {
+	c := open(Limits{})
+	s := c.Stream(0)
+	s.Segment(0, syn, nil)
+	s.Segment(5, 0, []byte("5678"))
+	s.Skip(8)
+	s.Segment(1, 0, []byte("1234"))
+	s.Segment(9, 0, []byte("9"))
+	if got := s.read(true); got != "9" {
+		t.Errorf("read %q", got)
 	}
 	s.budget.check(t)
 }
