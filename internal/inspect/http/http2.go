@@ -84,7 +84,8 @@ func (c *connection2) step(p *Parser, end End, s *side, data []byte) (n int, aga
 			return 0, false
 		}
 		t.phase = inFrame
-		return n, true
+		// What a server that spoke first said binds the frames that follow.
+		return n, p.sides[Server].offered == 0
 	case inFrame:
 		n, why := c.beginFrame(p, end, s, data)
 		if why != None {

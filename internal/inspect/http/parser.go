@@ -86,7 +86,7 @@ func (p *Parser) Init(c *Config) {
 
 // Read takes what an end has sent, in order, from where the last call for that end
 // left off: bytes that were not consumed come again with more behind them. They
-// come again, too, once the other end's bytes were consumed, since an end that
+// come again, too, whenever bytes of the other end were consumed, since an end that
 // asked for another protocol waits for the answer.
 func (p *Parser) Read(end End, data []byte) (consumed int) {
 	if p.limits.HeaderBytes == 0 {
