@@ -32,6 +32,8 @@ rules:
 		{"dots", "GET /v1/../admin HTTP/1.1\r\nHost: www.example.com\r\n\r\n", "admin"},
 		{"no host", "GET / HTTP/1.1\r\n\r\n", ""},
 		{"a path that cannot be read", "GET /v1/%2e%2e%2fadmin HTTP/1.1\r\nHost: www.example.com\r\n\r\n", "admin"},
+		{"a fragment in a path", "GET /v1#/../../admin HTTP/1.1\r\nHost: api.example.com\r\nX-Env: prod\r\n\r\n", "admin"},
+		{"a fragment behind a query", "GET /v1?x#/../../admin HTTP/1.1\r\nHost: api.example.com\r\nX-Env: prod\r\n\r\n", "api"},
 		{"CONNECT", "CONNECT www.example.com:443 HTTP/1.1\r\n\r\n", "rest"},
 		{"a host that cannot be read", "GET / HTTP/1.1\r\nHost: www.example.com/x\r\n\r\n", ""},
 		{"smuggling", "GET / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "admin"},

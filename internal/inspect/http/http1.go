@@ -96,9 +96,6 @@ func (p *Parser) consumeBody(end End, s *side, n, after uint64) {
 // readHead looks for the end of a header section, each byte once however the
 // section is cut.
 func (p *Parser) readHead(end End, s *side, data []byte) (n int, again bool) {
-	if end == Server && p.sides[Client].resumes && p.pending.length() == 0 {
-		return 0, false
-	}
 	if s.scanned == 0 {
 		// RFC 9112 section 2.2: empty lines before a message are ignored.
 		switch {

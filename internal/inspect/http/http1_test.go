@@ -123,9 +123,9 @@ switched 1 4 at [67 42] foo/1`},
 request 1 GET http://h/a 1.1
 ended 1 client 0
 response 1 200 1.1
-ended 1 server 2
 request 2 GET http://h/a 1.1
 ended 2 client 0
+ended 1 server 2
 response 2 200 1.1
 ended 2 server 2`},
 		{"101 that nobody offered", []said{client(get), server("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"), client("x y z\r\n")}, `

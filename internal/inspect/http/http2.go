@@ -15,6 +15,9 @@ type connection2 struct {
 	last [2]uint32
 	// leaving counts GOAWAYs that were heeded.
 	leaving int
+	// fromUpgrade: the connection was HTTP/1 before. What the client sent with its
+	// preface was sent before it knew the server's settings.
+	fromUpgrade bool
 }
 
 // phase is what comes next of an end.
@@ -85,7 +88,7 @@ func (c *connection2) step(p *Parser, end End, s *side, data []byte) (n int, aga
 		}
 		t.phase = inFrame
 		// What a server that spoke first said binds the frames that follow.
-		return n, p.sides[Server].offered == 0
+		return n, c.fromUpgrade || p.sides[Server].offered == 0
 	case inFrame:
 		n, why := c.beginFrame(p, end, s, data)
 		if why != None {

@@ -122,9 +122,9 @@ func TestTableSizes(t *testing.T) {
 	}{
 		{"the default", 4096, 4096, None},
 		{"smaller", 0, 0, None},
-		{"larger, announced", 65536, 65536, None},
+		{"larger, announced", 16384, 16384, None},
 		{"larger, not announced", 4096, 8192, HeaderCompression},
-		{"beyond the limit, within use", 1 << 20, 65536, None},
+		{"beyond the limit, within use", 1 << 20, 16384, None},
 		{"beyond the limit", 1 << 20, 1 << 20, TableSize},
 		{"announced smaller, not yet heeded", 100, 4096, None},
 	} {
@@ -190,6 +190,13 @@ func TestGaps(t *testing.T) {
 		d.p.Gap(Client, 5)
 		d.take()
 		expectBriefs(t, d.messages, "broken 0 0 from 0 (bytes were not seen)")
+	})
+	t.Run("before anything", func(t *testing.T) {
+		var d driver
+		d.p.Gap(Client, 0)
+		d.say(Server, []byte("\x00\x00\x00\x04"))
+		d.close()
+		expectBriefs(t, d.messages, "broken 0 0 from 0 (bytes were not seen)\nbroken 0 1 from 0 (the connection ended within the message)")
 	})
 	t.Run("within data", func(t *testing.T) {
 		w := newWriter(Client)

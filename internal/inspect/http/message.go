@@ -34,7 +34,8 @@ const (
 	// parser gives it up. Of the client, Facts are what any request after it is
 	// judged by.
 	Broken
-	// Unanswered: the response to a request will not be told. Reason says why.
+	// Unanswered: the response to a request will not be told. Reason says why. It has
+	// no place.
 	Unanswered
 )
 

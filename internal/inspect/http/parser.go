@@ -20,8 +20,10 @@ type Limits struct {
 	// Continuations bounds the frames of a header section in HTTP/2 (32); beyond it
 	// the end is given up.
 	Continuations int
-	// TableBytes bounds a table of HPACK (65536); an end that makes use of a larger
-	// one is given up.
+	// TableBytes bounds a table of HPACK (16384, four times what is used unless the
+	// other end allows more); an end that makes use of a larger one is given up. The
+	// library's eviction costs time in proportion to the table, for every two bytes of
+	// a hostile section.
 	TableBytes int
 }
 
@@ -35,7 +37,7 @@ type Config struct {
 	AcceptFolding bool
 }
 
-var defaults = Limits{HeaderBytes: 12288, Headers: 256, Pending: 128, Streams: 1024, Continuations: 32, TableBytes: 65536}
+var defaults = Limits{HeaderBytes: 12288, Headers: 256, Pending: 128, Streams: 1024, Continuations: 32, TableBytes: 16384}
 
 func (l Limits) withDefaults() Limits {
 	for _, f := range [...]struct {
@@ -112,6 +114,8 @@ func (p *Parser) step(end End, s *side, data []byte) (n int, again bool) {
 	switch {
 	case s.state == broken:
 		return len(data), false
+	case end == Server && p.sides[Client].resumes:
+		return 0, false // what comes may answer requests that are yet to be read
 	case !p.decided && !p.decide(end, data):
 		return 0, false
 	case s.two:
@@ -133,7 +137,7 @@ func (p *Parser) decide(end End, data []byte) bool {
 	switch {
 	case same && n < len(prefix):
 		return false
-	case end == Server && !same && !p.sides[Client].closed:
+	case end == Server && !same && !p.sides[Client].closed && p.sides[Client].state != broken:
 		return false
 	case end == Client && same:
 		p.two = newConnection2(&p.limits)
@@ -259,7 +263,7 @@ func (p *Parser) stopPairing(why Reason) {
 	p.deaf, p.deafness = true, why
 	for p.pending.length() > 0 {
 		x := p.pending.pop()
-		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: x.number, Method: x.method, Start: p.sides[Server].at})
+		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: x.number, Method: x.method})
 	}
 	if p.two != nil {
 		p.two.unanswered(p, why, 0)

@@ -66,7 +66,7 @@ func (p *Parser) expect(s *side, method string, f *fields) {
 		p.giveUp(Server, TooManyPending, p.sides[Server].at)
 	}
 	if p.deaf {
-		p.tell(Message{Kind: Unanswered, End: Server, Reason: p.deafness, Exchange: p.requests, Method: method, Start: p.sides[Server].at})
+		p.tell(Message{Kind: Unanswered, End: Server, Reason: p.deafness, Exchange: p.requests, Method: method})
 		return
 	}
 	p.pending.push(exchange{number: p.requests, method: method, offers: s.offers, settings: f.settings})
@@ -112,10 +112,14 @@ func isTarget(s string) bool {
 	return s != ""
 }
 
-// pathFact is absent for CONNECT, which has no path.
+// pathFact is absent for CONNECT, which has no path. A path with a fragment is cut
+// there by some servers and taken whole by others: /a#/../b is /a or /b.
 func (m *Message) pathFact() policy.Fact[string] {
-	if m.Method == "CONNECT" && m.Path == "" {
+	switch {
+	case m.Method == "CONNECT" && m.Path == "":
 		return policy.Missing[string]()
+	case strings.IndexByte(m.Path, '#') >= 0:
+		return policy.Lost[string](policy.Malformed)
 	}
 	return policy.PathFact(m.Path)
 }

@@ -97,9 +97,9 @@ func (p *Parser) beginInner(s *side, at uint64) {
 func (p *Parser) switched(client uint64) {
 	p.switching.InnerStart[Client] = client
 	c := &p.sides[Client]
-	c.state = inner
+	c.state, c.resumes = inner, false
 	if p.switching.Inner == InnerHTTP2 {
-		c.state, c.two = head, true
+		c.state, c.two, c.resumes = head, true, c.offered > 0
 	}
 	p.isSwitch = false
 	p.tell(p.switching)

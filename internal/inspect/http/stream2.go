@@ -79,7 +79,7 @@ func (c *connection2) open(p *Parser, end End, id uint32, t *side2, f *frame, af
 		why = TooManyStreams
 	}
 	if why != None {
-		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: m.Exchange, Stream: id, Method: m.Method, Start: p.sides[Server].at})
+		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: m.Exchange, Stream: id, Method: m.Method})
 		return
 	}
 	x := &stream2{exchange: m.Exchange, method: m.Method, protocol: b.protocol, head: after, declared: [2]int64{b.declared(), -1}}
@@ -172,7 +172,7 @@ func (c *connection2) endWith(p *Parser, end End, id uint32, x *stream2, after u
 	}
 	x.ended[end] = true
 	if end == Server && !x.final {
-		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: x.exchange, Stream: id, Method: x.method, Start: after})
+		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: x.exchange, Stream: id, Method: x.method})
 	} else {
 		p.tell(Message{
 			Kind: Ended, End: end, Reason: why, Exchange: x.exchange, Stream: id, Method: x.method,
@@ -210,7 +210,7 @@ func (c *connection2) goAway(p *Parser, end End, last uint32) {
 func (c *connection2) unanswered(p *Parser, why Reason, beyond uint32) {
 	for _, id := range slices.Sorted(maps.Keys(c.streams)) {
 		if id > beyond && (id%2 == 1 || beyond == 0) {
-			c.endWith(p, Server, id, c.streams[id], p.sides[Server].at, why)
+			c.endWith(p, Server, id, c.streams[id], p.Undecided(Server), why)
 		}
 	}
 }

@@ -38,10 +38,11 @@ func (m *Message) setTarget(target string, f *fields) (host policy.Fact[string],
 	return m.setHost(authority, f.host)
 }
 
-// setPath takes a path and its query apart. A fragment is not for the server.
+// setPath takes a path and its query apart. A fragment behind a query is not for
+// the server; within a path see pathFact.
 func (m *Message) setPath(s string) {
-	s, _, _ = strings.Cut(s, "#")
 	m.Path, m.Query, m.HasQuery = strings.Cut(s, "?")
+	m.Query, _, _ = strings.Cut(m.Query, "#")
 }
 
 // setHost joins what the target and the header say; header is empty where it is

@@ -14,6 +14,7 @@ func (c *connection2) upgraded(p *Parser, x *exchange) {
 	s := &stream2{exchange: x.number, method: x.method, declared: [2]int64{-1, -1}}
 	s.ended[Client] = true
 	c.streams[1] = s
+	c.fromUpgrade = true
 	c.last[Client] = 1
 	if len(x.settings) > maxUpgradeSettings {
 		return
