@@ -18,6 +18,7 @@ CONFIG    ?= examples/detect.yaml
 export TESTFLAGS ?=
 BENCH     ?= .
 FUZZTIME  ?= 10s
+DURATION  ?= 20m
 
 .PHONY: help
 help: ## list the tasks
@@ -71,8 +72,23 @@ fmt: ## format Go and C
 	@scripts/format.sh write
 
 .PHONY: bench
-bench: ## benchmarks; BENCH=regexp selects
+bench: build ## measure Weir beside other filters, some minutes, as root; BENCH=regexp selects lines
+	go build -o bin/bench ./test/bench
+	bin/bench -run '$(BENCH)'
+
+.PHONY: bench-docs
+bench-docs: build ## the same with all sizes and more rounds; writes docs/performance.md
+	go build -o bin/bench ./test/bench
+	bin/bench -full -json bin/bench-full.json -docs docs
+
+.PHONY: bench-go
+bench-go: ## the benchmarks of the Go packages; BENCH=regexp selects
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: soak
+soak: ## a million connections at the highest rate for DURATION, as root
+	go build -o bin/bench ./test/bench
+	bin/bench -soak $(DURATION)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)
