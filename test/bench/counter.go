@@ -79,6 +79,11 @@ func (c *counter) add() Told {
 	return c.told
 }
 
+// patience is how long nothing may come before what is missing counts as lost. A
+// pass over the table that ends idle connections fills the ring buffer at most, and
+// the next comes after twenty times as long as it took.
+const patience = 40 * time.Second
+
 // await counts until all connections were told of, or nothing more comes.
 func (c *counter) await(starts, ends uint64, patience time.Duration) Told {
 	last, changed := c.add(), time.Now()

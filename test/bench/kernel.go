@@ -46,7 +46,7 @@ func mapOf(p *ebpf.Program, name string) *ebpf.Map {
 		}
 		m.Close()
 	}
-	must(fmt.Errorf("Weir's program has no map %s", name), "look for a map")
+	must(fmt.Errorf("the program has none named %s", name), "look for a map of Weir's")
 	return nil
 }
 

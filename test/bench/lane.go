@@ -45,6 +45,9 @@ type lanes struct {
 func (b *bench) newLanes() *lanes {
 	s := &lanes{bench: b}
 	s.from = s.hosts.add()
+	// Nothing is sent but what the generators make.
+	s.from.sysctl("net/ipv6/conf/all/disable_ipv6", "1")
+	s.from.sysctl("net/ipv6/conf/default/disable_ipv6", "1")
 	return s
 }
 
@@ -174,6 +177,18 @@ func (l *lane) passed() (n [2]uint64) {
 	return n
 }
 
+// received is how many frames have arrived at the lane.
+func (l *lane) received() (n uint64) {
+	l.host.netlink(func(h *netlink.Handle) error {
+		link, err := h.LinkByName(inName)
+		if err == nil {
+			n = link.Attrs().Statistics.RxPackets
+		}
+		return err
+	})
+	return n
+}
+
 // size finds how many frames take about the time of a burst, and warms up.
 func (l *lane) size(burst time.Duration, most int) {
 	l.count = 16 * batch
@@ -189,18 +204,25 @@ func (l *lane) size(burst time.Duration, most int) {
 	}
 }
 
-// burst takes one sample. lossless says that every frame must come through.
+// burst takes one sample. lossless says that every frame must come through. Where
+// another processor has begun to receive, it goes on as long as frames come, and is
+// slower than the sender: the sample is taken again.
 func (l *lane) burst(lossless bool) {
-	before := l.passed()
-	took := l.generator.send(l.count, true)
-	after := l.passed()
-	if came := after[0] + after[1] - before[0] - before[1]; lossless && came*100 < uint64(l.count)*99 {
-		must(errFewReceived, "%s: %d of %d came through", l.name, came, l.count)
+	const times = 5
+	for range times {
+		before := l.passed()
+		took := l.generator.send(l.count, true)
+		after := l.passed()
+		if l.after != nil {
+			l.after()
+		}
+		if came := after[0] + after[1] - before[0] - before[1]; !lossless || came*100 >= uint64(l.count)*99 {
+			l.samples = append(l.samples, float64(took)/float64(l.count))
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	l.samples = append(l.samples, float64(took)/float64(l.count))
-	if l.after != nil {
-		l.after()
-	}
+	must(errFewReceived, "%s, %d times", l.name, times)
 }
 
 // measure takes samples of all lanes, round by round.

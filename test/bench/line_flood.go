@@ -74,7 +74,7 @@ func (b *bench) flood(r *result) {
 	took := time.Since(began)
 	share := 100 * (cpuTime(c.pid()) - cpu).Seconds() / took.Seconds()
 	stressed := look()
-	told := records.await(uint64(sent+connections), uint64(sent), 10*time.Second)
+	told := records.await(uint64(sent+connections), uint64(sent), patience)
 	time.Sleep(time.Second)
 	after := look()
 	must(echo.client.Call("Echo.Stop", struct{}{}, &struct{}{}), "close the connections")

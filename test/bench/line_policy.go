@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 var policyLine = line{
@@ -72,6 +73,7 @@ func (b *bench) policyMemory(r *result) {
 		must(os.WriteFile(file, k.policy(100_000), 0o600), "write a policy")
 		c := startCollector(h, agentCPUs(), collectorConfig{binary: b.weir, dir: dir, policy: file, maxEntries: 1 << 20})
 		p := ingressOf(h, inName)
+		time.Sleep(10 * time.Second) // until the runtime has given back what reading took
 		name := fmt.Sprintf("100,000 rules (%s): ", k.name)
 		r.fact(name+"Collector, resident", residentMB(c.pid()), "MB")
 		r.fact(name+"Collector, at most", peakMB(c.pid()), "MB")

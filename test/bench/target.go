@@ -144,9 +144,14 @@ func (r *report) judge() {
 		return l.value("Collector, at most")
 	})
 	at(floodLine, "SYN flood: connections that carry data and were cut", "", most, 0, func(l *result) float64 { return l.value("connections cut") })
-	at(floodLine, "SYN flood: connections that are not in the records", "", most, 0, func(l *result) float64 {
-		return math.Abs(l.value("SYNs sent") - l.value("connections in the records, less those that carry data"))
-	})
+	for _, of := range []struct{ claim, fact string }{
+		{"connections that are not in the records", "connections in the records, less those that carry data"},
+		{"connections whose ends are not in the records", "their ends in the records"},
+	} {
+		at(floodLine, "SYN flood: "+of.claim, "", most, 0, func(l *result) float64 {
+			return math.Abs(l.value("SYNs sent") - l.value(of.fact))
+		})
+	}
 }
 
 // added2 is what one series adds to its baseline, as a part of what another adds
