@@ -175,13 +175,7 @@ func (t *testRun) take() (ns float64) {
 		must(err, "run Weir's program")
 		ns = float64(each)
 	})
-	var entries int
-	all := t.flows.Iterate()
-	var key, value []byte
-	for all.Next(&key, &value) {
-		entries++
-	}
-	if entries*100 < t.count*95 {
+	if entries := count(t.flows); entries*100 < t.count*95 {
 		must(fmt.Errorf("%d connections after %d first packets", entries, t.count), "check the sample")
 	}
 	forget(t.flows)
