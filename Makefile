@@ -19,6 +19,7 @@ export TESTFLAGS ?=
 BENCH     ?= .
 FUZZTIME  ?= 10s
 TIMES     ?= 100
+DURATION  ?= 20m
 
 .PHONY: help
 help: ## list the tasks
@@ -40,8 +41,8 @@ test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20
 	@scripts/setup.sh kernels
 	@scripts/kernels/run.sh
 
-.PHONY: soak
-soak: build ## end and start the Collector in every way under traffic, TIMES (100) each
+.PHONY: survival
+survival: build ## end and start the Collector in every way under traffic, TIMES (100) each
 	go test ./test/e2e -run TestSurvival -count=1 -v -timeout 60m -times $(TIMES)
 
 ##### building
@@ -87,8 +88,23 @@ fmt: ## format Go and C
 	@scripts/format.sh write
 
 .PHONY: bench
-bench: ## benchmarks; BENCH=regexp selects
+bench: build ## measure Weir beside other filters, some minutes, as root; BENCH=regexp selects lines
+	go build -o bin/bench ./test/bench
+	bin/bench -run '$(BENCH)'
+
+.PHONY: bench-docs
+bench-docs: build ## the same with all sizes and more rounds; writes docs/performance.md
+	go build -o bin/bench ./test/bench
+	bin/bench -full -json bin/bench-full.json -docs docs
+
+.PHONY: bench-go
+bench-go: ## the benchmarks of the Go packages; BENCH=regexp selects
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: soak
+soak: ## a million connections at the highest rate for DURATION, as root
+	go build -o bin/bench ./test/bench
+	bin/bench -soak $(DURATION)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)

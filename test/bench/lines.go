@@ -1,0 +1,7 @@
+package main
+
+// lines are all there are, in the order of the page.
+var lines = []line{
+	establishedLine, firstPacketLine, classifyLine, listLine, dropLine,
+	policyLine, requestsLine, connectsLine, streamLine, eventsLine, memoryLine, floodLine,
+}
