@@ -44,8 +44,12 @@ func (l Limits) withDefaults() Limits {
 		value *int
 		or    int
 	}{
-		{&l.HeaderBytes, defaults.HeaderBytes}, {&l.Headers, defaults.Headers}, {&l.Pending, defaults.Pending},
-		{&l.Streams, defaults.Streams}, {&l.Continuations, defaults.Continuations}, {&l.TableBytes, defaults.TableBytes},
+		{&l.HeaderBytes, defaults.HeaderBytes},
+		{&l.Headers, defaults.Headers},
+		{&l.Pending, defaults.Pending},
+		{&l.Streams, defaults.Streams},
+		{&l.Continuations, defaults.Continuations},
+		{&l.TableBytes, defaults.TableBytes},
 	} {
 		if *f.value == 0 {
 			*f.value = f.or
