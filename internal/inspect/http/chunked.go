@@ -9,9 +9,9 @@ const maxChunkLine = 1024
 // maxHex keeps a chunk within a signed 64-bit number; leading zeros count.
 const maxHex = 15
 
-// chunkLine reads the line before a chunk, without its CR LF. RFC 9112 section 7.1
-// allows white space before an extension, but not otherwise.
-func chunkLine(line []byte) (size uint64, why Reason) {
+// chunkLine reads the line before a chunk, without its CR LF. White space behind the
+// size is what some servers pad it with, and some do not take from clients.
+func chunkLine(line []byte, strict bool) (size uint64, why Reason) {
 	i := 0
 	for ; i < len(line); i++ {
 		b := line[i]
@@ -35,7 +35,10 @@ func chunkLine(line []byte) (size uint64, why Reason) {
 	if len(extension) == 0 {
 		return size, None
 	}
-	if trimmed := bytes.TrimLeft(extension, " \t"); len(trimmed) == 0 || trimmed[0] != ';' {
+	if !strict {
+		extension = bytes.TrimLeft(extension, " \t")
+	}
+	if len(extension) > 0 && extension[0] != ';' {
 		return 0, ChunkSize
 	}
 	for _, b := range extension {
@@ -67,7 +70,7 @@ func (p *Parser) readChunkSize(end End, s *side, data []byte) (n int, again bool
 		}
 		return p.cutBody(end, s, ChunkLine, data)
 	}
-	size, why := chunkLine(line)
+	size, why := chunkLine(line, end == Client)
 	if !crlf && why == None {
 		why = ChunkSize
 	}

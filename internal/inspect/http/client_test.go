@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	//lint:ignore SA1019 net/http knows HTTP/2 in clear text, but not the upgrade to it
 	"golang.org/x/net/http2/h2c"
 
 	"github.com/weirnet/weir/internal/policy"
@@ -198,6 +199,7 @@ func TestStandardLibrary(t *testing.T) {
 
 // An upgrade to HTTP/2: the request comes in HTTP/1, its response in HTTP/2.
 func TestUpgradeToHTTP2(t *testing.T) {
+	//lint:ignore SA1019 see the import
 	address := serve(t, h2c.NewHandler(stdhttp.HandlerFunc(echo), &http2.Server{}), nil)
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

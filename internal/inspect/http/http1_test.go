@@ -136,7 +136,7 @@ broken 0 1 from 0 (the server switched protocols, which the client had not offer
 unanswered 1 (the server switched protocols, which the client had not offered)
 broken 0 0 from 28 (the version is not HTTP/1.0 or HTTP/1.1)`},
 		{"a URL as target", []said{client("GET HTTP://u:p@h.example:81?q#f HTTP/1.1\r\nHost: h.EXAMPLE.:81\r\n\r\n")}, `
-request 1 GET http://h.example:81?q 1.1
+request 1 GET http://h.example:81?q#f 1.1
 ended 1 client 0
 unanswered 1 (` + closing + `)`},
 		{"a URL for another host", []said{client("GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n")}, `

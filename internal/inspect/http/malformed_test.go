@@ -140,6 +140,7 @@ func TestMalformedBodies(t *testing.T) {
 		{"-5", "-5\r\nhello\r\n0\r\n\r\n", ChunkSize, 0},
 		{"a space before", " 5\r\nhello\r\n0\r\n\r\n", ChunkSize, 0},
 		{"a space behind", "5 \r\nhello\r\n0\r\n\r\n", ChunkSize, 0},
+		{"a space before an extension", "5 ;x\r\nhello\r\n0\r\n\r\n", ChunkSize, 0},
 		{"a tab behind", "5\t\r\nhello\r\n0\r\n\r\n", ChunkSize, 0},
 		{"6_0", "6_0\r\nhello\r\n0\r\n\r\n", ChunkSize, 0},
 		{"more than 64 bits", "10000000000000005\r\nhello\r\n0\r\n\r\n", ChunkSize, 0},

@@ -38,11 +38,10 @@ func (m *Message) setTarget(target string, f *fields) (host policy.Fact[string],
 	return m.setHost(authority, f.host)
 }
 
-// setPath takes a path and its query apart. A fragment behind a query is not for
-// the server; within a path see pathFact.
+// setPath takes a path and its query apart. What stands behind a # is part of
+// either, as it was sent; see pathFact.
 func (m *Message) setPath(s string) {
 	m.Path, m.Query, m.HasQuery = strings.Cut(s, "?")
-	m.Query, _, _ = strings.Cut(m.Query, "#")
 }
 
 // setHost joins what the target and the header say; header is empty where it is

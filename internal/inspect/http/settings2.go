@@ -5,6 +5,33 @@ import (
 	"encoding/binary"
 )
 
+// setting takes a setting that binds what the end `of` sends.
+func (c *connection2) setting(p *Parser, of End, id uint16, value uint32) Reason {
+	t := &c.sides[of]
+	switch id {
+	case 1: // SETTINGS_HEADER_TABLE_SIZE
+		most := uint32(p.limits.TableBytes)
+		t.beyond = t.beyond || value > most
+		t.table = max(t.table, min(value, most))
+		t.decoder.SetAllowedMaxDynamicTableSize(t.table)
+	case 2: // SETTINGS_ENABLE_PUSH
+		if value > 1 {
+			return FrameValue
+		}
+	case 4: // SETTINGS_INITIAL_WINDOW_SIZE
+		if value > maxStream {
+			return FrameValue
+		}
+	case 5: // SETTINGS_MAX_FRAME_SIZE
+		if value < minMaxFrame || value > maxMaxFrame {
+			return FrameValue
+		}
+		// When the sender learns of it is not known, so the greatest counts.
+		t.largest = max(t.largest, value)
+	}
+	return None
+}
+
 // maxUpgradeSettings bounds the header HTTP2-Settings; there are seven settings.
 const maxUpgradeSettings = 1024
 
