@@ -139,6 +139,9 @@ func (s *sealer) initial(from End, frames []byte, size int) []byte {
 	if missing := size - len(b) - 2 - number - tag - len(frames); missing > 0 {
 		frames = append(frames[:len(frames):len(frames)], make([]byte, missing)...)
 	}
+	for len(frames) < 4 { // there must be enough to take a sample of
+		frames = append(frames[:len(frames):len(frames)], framePadding)
+	}
 	b[0] |= number - 1
 	length := number + len(frames) + tag
 	b = append(b, byte(length>>8)|0x40, byte(length))
