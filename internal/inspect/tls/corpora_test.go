@@ -443,3 +443,41 @@ func TestIPFIXProbe(t *testing.T) {
 	}
 	s.report()
 }
+
+// TestS2N are captures without answers: what they are named for must be found, and
+// every handshake in them ended well.
+func TestS2N(t *testing.T) {
+	folder := filepath.Join(corpora, "s2n-tls/pcap")
+	if _, err := os.Stat(folder); err != nil {
+		t.Skipf("%s is missing: recorded traffic is not part of the project", folder)
+	}
+	for file, want := range map[string]struct {
+		connections int
+		name        policy.Fact[string]
+		version     string
+		helloEnds   uint64 // offset, in the client's stream
+	}{
+		"alpns.pcap":             {12, policy.Is("localhost"), "1.2", 177},
+		"fragmented_ch.pcap":     {1, policy.Is("localhost"), "1.3", 16277},
+		"multiple_hellos.pcap":   {5, policy.Is("localhost"), "1.3", 263},
+		"no_extensions.pcap":     {1, policy.Missing[string](), "1.2", 134},
+		"tcp_fragmentation.pcap": {1, policy.Is("localhost"), "1.3", 276},
+		"tls12.pcap":             {1, policy.Missing[string](), "1.2", 283},
+		"tls13.pcap":             {1, policy.Missing[string](), "1.3", 283},
+	} {
+		all := replay(t, filepath.Join(folder, file))
+		if len(all) != want.connections {
+			t.Errorf("%s: %d connections", file, len(all))
+			continue
+		}
+		for _, c := range all {
+			if !c.parser.Handshake().Established {
+				t.Errorf("%s: not established", file)
+			}
+		}
+		p := &all[0].parser
+		if f := p.Facts(); f.ServerName != want.name || f.Version != policy.Is(want.version) || p.Messages()[0].After != want.helloEnds {
+			t.Errorf("%s: %+v, %+v", file, f, p.Messages())
+		}
+	}
+}

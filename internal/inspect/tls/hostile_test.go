@@ -106,6 +106,7 @@ func TestConversation(t *testing.T) {
 		{"a greeting of the server first", []turn{server([]byte("220 mail.example.com\r\n")), hello}, want{name: name, version: malformed, certificate: policy.Unobtainable, cause: policy.Malformed}},
 		{"a warning before the ServerHello", []turn{hello, server(record(recordAlert, 1, 112), handshake(serverHello(nil)))}, want{name: name, version: tls12}},
 		{"a refusal", []turn{hello, server(record(recordAlert, 2, 40))}, want{name: name, version: policy.Missing[string](), certificate: policy.Absent}},
+		{"an alert of three bytes", []turn{hello, server(record(recordAlert, 2, 2, 40))}, want{name: name}},
 		{"SSL 3.0", []turn{hello, server(handshake(message(2, append(append([]byte{3, 0}, make([]byte, 32)...), 0, 0, 5, 0)...)))}, want{name: name, version: policy.Is("ssl3")}},
 		{"SSL 2.0", []turn{client(sslv2Hello()), server([]byte{0x84, 0, 4, 0, 1, 0, 2})}, want{name: policy.Missing[string](), version: policy.Is("ssl2"), certificate: policy.Unobtainable, cause: policy.Malformed}},
 		{"retry, the same name", []turn{hello, server(retry, changed), client(changed, hello.data), server(handshake(serverHello(nil, tls13)))}, want{name: name, version: policy.Is("1.3"), certificate: policy.Unobtainable, cause: policy.NotSeen}},

@@ -20,6 +20,7 @@ const (
 	// 6.2.3).
 	longestRecord = 1<<14 + 2048
 	messageHeader = 4
+	alertLength   = 2
 
 	defaultHello       = 32 << 10
 	defaultCertificate = 128 << 10
@@ -28,10 +29,11 @@ const (
 // half is the state of one direction.
 type half struct {
 	at uint64 // bytes consumed
-	// The record at hand: its type, where its header began, and the bytes of its
-	// payload that are still to come.
+	// The record at hand: its type, where its header began, the length of its payload,
+	// and the bytes of it that are still to come.
 	kind  uint8
 	begin uint64
+	size  int
 	left  int
 
 	// The message at hand: its header as far as it is there, where it began, and its
@@ -163,7 +165,7 @@ func (p *Parser) Skip(end End) uint64 {
 		return 0
 	case h.kind == recordHandshake && !h.protected:
 		return uint64(min(h.skip, h.left))
-	case h.kind == recordAlert && !h.protected && h.left == 2:
+	case h.kind == recordAlert && !h.protected && h.size == alertLength:
 		return 0
 	}
 	return uint64(h.left)

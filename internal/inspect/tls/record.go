@@ -28,7 +28,7 @@ func (p *Parser) readRecordHeader(end End, data []byte) int {
 		p.lose(end, policy.Malformed)
 		return 0
 	}
-	h.kind, h.left = kind, length
+	h.kind, h.size, h.left = kind, length, length
 	p.recordBegins(end, kind, length)
 	if h.over {
 		return 0
@@ -166,17 +166,17 @@ func (p *Parser) readPayload(end End, payload []byte) int {
 		return len(payload)
 	case h.kind == recordHandshake && !h.protected:
 		return p.readHandshake(end, payload)
-	case h.kind == recordAlert && !h.protected && h.left == 2:
-		if len(payload) < 2 {
+	case h.kind == recordAlert && !h.protected && h.size == alertLength:
+		if len(payload) < alertLength {
 			return 0
 		}
-		h.pass(2)
+		h.pass(alertLength)
 		p.handshake.Alert = &AlertText{From: end, Fatal: payload[0] != 1, Description: payload[1]}
 		p.found(Alert, end, h.begin)
 		if end == Server && p.handshake.Alert.Fatal && p.handshake.Server == nil {
 			p.refuse() // no client goes on from here
 		}
-		return 2
+		return alertLength
 	}
 	h.pass(len(payload))
 	return len(payload)

@@ -267,8 +267,7 @@ func against(t *testing.T, encoded []byte) {
 		t.Errorf("%s is self-signed", want.Subject)
 	}
 	// What Go prints of types without a short name differs, by RFC 4514.
-	var sequence pkix.RDNSequence
-	sequence = want.Subject.ToRDNSequence()
+	sequence := want.Subject.ToRDNSequence()
 	if plain := want.Subject.String(); len(want.Subject.Names) == len(flat(sequence)) && !strings.Contains(plain, "=#") && len(want.Subject.ExtraNames) == 0 &&
 		sameOrder(want.Subject, got.Subject) && got.Subject.String() != plain {
 		t.Errorf("%s, not %s", got.Subject, plain)
@@ -311,7 +310,8 @@ func FuzzRead(f *testing.F) {
 			_, _ = c.Subject.OneLine(), c.Issuer.String()
 			Chain{c}.Facts()
 		}
-		if want, refused := x509.ParseCertificate(encoded); refused == nil {
+		// Go passes over extensions before version 3, OpenSSL does not.
+		if want, refused := x509.ParseCertificate(encoded); refused == nil && want.Version == 3 {
 			if err != nil {
 				t.Fatalf("%v, but crypto/x509 reads it", err)
 			}
