@@ -97,7 +97,7 @@ func (p *Parser) crypto(end End, offset uint64, piece []byte) {
 		switch {
 		case end == Client && kind == hello.TypeClientHello:
 			p.clientHello(hello.ReadClient(body))
-		case end == Server && kind == hello.TypeServerHello && p.handshake.Server == nil:
+		case end == Server && kind == hello.TypeServerHello && !p.attempt.answered:
 			p.serverHello(hello.ReadServer(body))
 		default:
 			p.unreadable(end, policy.Malformed)

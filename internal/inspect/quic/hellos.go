@@ -8,7 +8,6 @@ import (
 )
 
 func (p *Parser) clientHello(client *hello.Client, err error) {
-	p.greeted = true
 	switch {
 	case p.handshake.Client != nil:
 		// After a Retry or a HelloRetryRequest it must be the same, and of another
@@ -35,13 +34,14 @@ func (p *Parser) clientHello(client *hello.Client, err error) {
 
 func (p *Parser) serverHello(server *hello.Server, err error) {
 	switch {
-	case err != nil || server.Retry && p.handshake.Retried || !hello.IsTLS13(server.Version):
+	case err != nil || server.Retry && p.attempt.retried || !hello.IsTLS13(server.Version):
 		p.lose(Server, policy.Malformed)
 	case server.Retry:
-		p.handshake.Retried, p.greeted = true, false
+		p.handshake.Retried, p.attempt.retried = true, true
 		p.found(HelloRetryRequest, Server)
 	default:
 		p.handshake.Server, p.handshake.Resumed = server, server.PreSharedKey
+		p.attempt.answered = true
 		p.facts.Version = policy.Is(hello.CriterionVersion(server.Version))
 		// It is hidden; who wants it must ask the server.
 		p.facts.Certificate = policy.Lost[policy.CertificateFacts](policy.NotSeen)

@@ -55,6 +55,12 @@ func TestHostile(t *testing.T) {
 				{Client, s.initial(Client, cryptoFrame(0, hello[:700]), 1200)}, {Client, s.initial(Client, cryptoFrame(0, other[:700]), 1200)},
 			}
 		}, lost(policy.Malformed)},
+		{"another name in the same place, after the first was whole", func(s *sealer) []datagram {
+			return append(whole(s, hello), whole(s, other)...)
+		}, lost(policy.Malformed)},
+		{"datagrams without end", func(s *sealer) []datagram {
+			return slices.Concat(slices.Repeat(whole(s, hello), 200))
+		}, lost(policy.Limit)},
 		{"another connection between the same ports, same name", func(s *sealer) []datagram {
 			return append(whole(s, hello), whole(newSealer(t, Version1, "abcdefgh"), hello)...)
 		}, known},
@@ -132,6 +138,23 @@ func TestHostile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNextConnection: another connection between the same ports is followed to its
+// end, and held against the first.
+func TestNextConnection(t *testing.T) {
+	flights := talk(t, nil)
+	datagrams := newSealer(t, Version1, "12345678").wire(flights, 500)
+	datagrams = append(datagrams, newSealer(t, Version2, "abcdefgh").wire(flights, 500)...)
+	p := new(Parser)
+	got := read(p, datagrams)
+	if !slices.Equal(kinds(got.Messages), []Kind{ClientHello, ServerHello, Established, ClientHello, ServerHello}) {
+		t.Errorf("messages %v", got.Messages)
+	}
+	third := newSealer(t, Version1, "ijklmnop").wire([]flight{{Client, tls.QUICEncryptionLevelInitial, clientFlight(t, "other.example.net")}}, 500)
+	if got = read(p, third); got.Facts.ServerName != policy.Lost[string](policy.Malformed) {
+		t.Errorf("server name %v", got.Facts.ServerName)
 	}
 }
 

@@ -17,6 +17,12 @@ type half struct {
 	over      bool
 }
 
+// attempt is what belongs to one set of keys: a connection, or one go at it.
+type attempt struct {
+	answered bool // the ServerHello was read: the server knows no other ClientHello
+	retried  bool // so was a HelloRetryRequest
+}
+
 // maxFailed is the number of Initial packets that may be unreadable between others.
 const maxFailed = 8
 
@@ -30,7 +36,7 @@ type Parser struct {
 	made        int    // sets of keys
 	serverID    []byte // the connection id that the server chose
 	fromServer  bool   // its Handshake packets were seen
-	greeted     bool   // the ClientHello that is due was read
+	attempt     attempt
 	plain       []byte
 	header      []byte
 	messages    []Message
@@ -138,15 +144,17 @@ func (p *Parser) short(end End, first byte) {
 // initial reads an Initial packet.
 func (p *Parser) initial(end End, packet *longPacket, data []byte) {
 	h := &p.ends[end]
-	if end == Server && (p.keys == nil || p.handshake.Server != nil) {
+	if end == Server && (p.keys == nil || p.attempt.answered) {
 		return // what it answers was not seen; or nothing more is to come
 	}
 	known := p.keys != nil && (bytes.Equal(packet.destination, p.keys.connectionID()) || p.serverID != nil && bytes.Equal(packet.destination, p.serverID))
-	if end == Client && p.greeted && known && packet.version == p.keys.version {
-		return // sent again
+	// Until the server has answered, what is sent again may say something else: the
+	// first may have been meant for this place only, and never get to the server.
+	if end == Client && p.attempt.answered && known && packet.version == p.keys.version {
+		return
 	}
 	if h.tried++; h.tried > p.limits.Packets {
-		p.lose(end, policy.Limit)
+		p.unreadable(end, policy.Limit)
 		return
 	}
 	payload, ok := p.open(end, packet, data)
@@ -204,7 +212,7 @@ func (p *Parser) open(end End, packet *longPacket, data []byte) (payload []byte,
 		if other {
 			// The handshake begins anew.
 			p.ends[Client].stream, p.ends[Server].stream = stream{}, stream{}
-			p.ends[Server].largest, p.greeted = -1, false
+			p.ends[Server].largest, p.attempt = -1, attempt{}
 		}
 		p.keys = made
 		return payload, true

@@ -26,9 +26,9 @@ type Certificate struct {
 	Subject, Issuer Name
 	// NotBefore and NotAfter are in UTC, and both belong to the time of validity.
 	NotBefore, NotAfter time.Time
-	// Names are the subject's alternative names: of DNS as they stand there,
-	// addresses as text, and those of mail and URIs.
-	Names []string
+	// Names are the subject's alternative names of DNS, as they stand there, and
+	// addresses as text. Others are those of mail, and URIs.
+	Names, Others []string
 	// SelfSigned: subject and issuer are the same, and the key identifiers do not
 	// say otherwise (as OpenSSL does it; the signature is not checked).
 	SelfSigned bool
@@ -152,8 +152,10 @@ func (c *Certificate) readNames(value der) bool {
 			return false
 		}
 		switch tag {
-		case 0x81, 0x82, 0x86: // mail, DNS, URI
+		case 0x82:
 			c.Names = append(c.Names, latin(content))
+		case 0x81, 0x86:
+			c.Others = append(c.Others, latin(content))
 		case 0x87:
 			if a, ok := netip.AddrFromSlice(content); ok {
 				c.Names = append(c.Names, a.String())
