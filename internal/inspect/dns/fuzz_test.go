@@ -51,6 +51,47 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
+// FuzzCalls: whatever is lost, and whatever the caller cannot hold, the parser goes
+// on from a place that it has not passed.
+func FuzzCalls(f *testing.F) {
+	for _, c := range messages() {
+		f.Add(append(stream(c.data), stream(c.data)...), []byte{40, 0, 9, 1, 7, 2, 30, 3})
+	}
+	f.Fuzz(func(t *testing.T, data, calls []byte) {
+		var p dns.Parser
+		at, end, last := 0, 0, uint64(0)
+		for i := 0; i+1 < len(calls); i += 2 {
+			n := int(calls[i])
+			switch calls[i+1] % 5 {
+			case 0, 1:
+				end = min(end+n, len(data))
+			case 2:
+				p.Limit(dns.Client)
+			case 3:
+				p.Gap(dns.Client, uint64(n))
+				at = end
+			case 4:
+				p.Gap(dns.Client, p.Skip(dns.Client))
+				at = end
+			}
+			at += p.Read(dns.Client, data[at:end])
+			for i := range p.Messages() {
+				m := &p.Messages()[i]
+				if m.Begin < last || m.End != 0 && m.End <= m.Begin {
+					t.Fatalf("%+v, after %d", m.Place, last)
+				}
+				last = m.Begin
+				m.Facts(0)
+			}
+			p.Reset()
+			if at > end {
+				t.Fatalf("%d bytes consumed of %d", at, end)
+			}
+		}
+		p.Close(dns.Client)
+	})
+}
+
 // told is a message of a stream, as text.
 type told struct {
 	place   dns.Place

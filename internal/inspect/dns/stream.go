@@ -7,6 +7,9 @@ const lengthBytes = 2
 
 // Parser reads the messages of one TCP connection. Its zero value is ready.
 type Parser struct {
+	// Protocol is that of the messages: DNS, or LLMNR.
+	Protocol Protocol
+
 	ends     [2]half
 	messages []Message // len is what was found since Reset, the storage behind it is used again
 }
@@ -53,7 +56,7 @@ func (p *Parser) Read(end End, data []byte) (consumed int) {
 		}
 		m := p.add(end)
 		place := m.Place
-		m.Parse(rest[lengthBytes:min(whole, len(rest))], length, DNS)
+		m.Parse(rest[lengthBytes:min(whole, len(rest))], length, p.Protocol)
 		m.Place = place
 		m.End = h.offset + uint64(whole)
 		n := min(whole, len(rest))

@@ -41,6 +41,51 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
+// FuzzCalls: whatever is lost, and whatever the caller cannot hold, places only
+// rise, and in the end everything is settled.
+func FuzzCalls(f *testing.F) {
+	for _, c := range recorded {
+		client, server := record(f, c.name)
+		f.Add(client, server, []byte{40, 0, 9, 1, 200, 4, 7, 2, 30, 3, 9, 5, 255, 0, 255, 4, 0, 5})
+	}
+	f.Fuzz(func(t *testing.T, client, server, calls []byte) {
+		var p ssh.Parser
+		data := [2][]byte{client, server}
+		var at, end [2]int
+		var last [2]uint64
+		for i := 0; i+1 < len(calls); i += 2 {
+			n, e := int(calls[i]), ssh.End(calls[i+1]>>2&1)
+			switch calls[i+1] % 4 {
+			case 0:
+				end[e] = min(end[e]+8*n, len(data[e]))
+			case 1:
+				p.Limit(e)
+			case 2:
+				p.Gap(e, uint64(n))
+				at[e] = end[e]
+			case 3:
+				p.Gap(e, max(1, p.Skip(e)))
+				at[e] = end[e]
+			}
+			if at[e] += p.Read(e, data[e][at[e]:end[e]]); at[e] > end[e] {
+				t.Fatalf("%d bytes consumed of %d", at[e], end[e])
+			}
+			for _, m := range p.Messages() {
+				if m.Begin < last[m.From] || m.End < m.Begin {
+					t.Fatalf("%+v, after %d", m, last[m.From])
+				}
+				last[m.From] = m.Begin
+			}
+			p.Reset()
+		}
+		p.Close(ssh.Client)
+		p.Close(ssh.Server)
+		if !p.Handshake().Settled() || p.Wants(ssh.Client) || p.Wants(ssh.Server) {
+			t.Fatalf("not settled: %s", text(&p))
+		}
+	})
+}
+
 func BenchmarkHandshake(b *testing.B) {
 	client, server := record(b, "sntrup")
 	b.SetBytes(int64(len(client) + len(server)))

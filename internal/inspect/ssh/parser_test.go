@@ -11,8 +11,8 @@ import (
 	"github.com/weirnet/weir/internal/policy"
 )
 
-// packet wraps a payload as long as there are no keys.
-func packet(payload ...byte) []byte {
+// wrap makes a packet of a payload as long as there are no keys.
+func wrap(payload ...byte) []byte {
 	padding := 8 - (5+len(payload))%8
 	if padding < 4 {
 		padding += 8
@@ -29,7 +29,7 @@ func keyInit(kex, key, cipher, mac, compression string) []byte {
 	for _, list := range []string{kex, key, cipher, cipher, mac, mac, compression, compression, "", ""} {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(list))), list...)
 	}
-	return packet(append(b, 0, 0, 0, 0, 0)...)
+	return wrap(append(b, 0, 0, 0, 0, 0)...)
 }
 
 func offer(kex string) []byte {
@@ -39,10 +39,10 @@ func offer(kex string) []byte {
 // reply has a key of no bytes but its type.
 func reply(number byte, kind string) []byte {
 	b := []byte{number, 0, 0, 0, byte(4 + len(kind)), 0, 0, 0, byte(len(kind))}
-	return packet(append(append(b, kind...), make([]byte, 40)...)...)
+	return wrap(append(append(b, kind...), make([]byte, 40)...)...)
 }
 
-var newKeys = packet(21)
+var newKeys = wrap(21)
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
@@ -111,16 +111,16 @@ func TestHandshakes(t *testing.T) {
 		{"a zero in the software", c, []byte("SSH-2.0-s\x00x\r\n"), "c malformed malformed malformed"},
 		{"dashes in the software", c, []byte("SSH-2.0-s-1-2 c-d\r\n"), "c s-1-2 unknown unknown"},
 		{
-			"all of it", join(c, offer("a,b"), packet(30), newKeys, []byte("secret")),
+			"all of it", join(c, offer("a,b"), wrap(30), newKeys, []byte("secret")),
 			join(s, offer("b,a"), reply(31, "ssh-x"), newKeys, []byte("secret")), "c s a ssh-x",
 		},
 		{
-			"ignored packets between", join(c, packet(2, 0, 0, 0, 0), offer("a"), newKeys),
-			join(s, packet(4), offer("a"), packet(2), reply(31, "ssh-x"), newKeys), "c s a ssh-x",
+			"ignored packets between", join(c, wrap(2, 0, 0, 0, 0), offer("a"), newKeys),
+			join(s, wrap(4), offer("a"), wrap(2), reply(31, "ssh-x"), newKeys), "c s a ssh-x",
 		},
 		{
 			"group exchange", join(c, offer("diffie-hellman-group-exchange-sha256")),
-			join(s, offer("diffie-hellman-group-exchange-sha256"), packet(31, 0, 0, 0, 8, 0, 0, 0, 3, 'p', 'q', 'r', 0), reply(33, "ssh-x")),
+			join(s, offer("diffie-hellman-group-exchange-sha256"), wrap(31, 0, 0, 0, 8, 0, 0, 0, 3, 'p', 'q', 'r', 0), reply(33, "ssh-x")),
 			"c s diffie-hellman-group-exchange-sha256 ssh-x",
 		},
 		{
@@ -135,15 +135,15 @@ func TestHandshakes(t *testing.T) {
 		{"markers are no methods", join(c, offer("ext-info-c,a")), join(s, offer("ext-info-s,a")), "c s a unknown"},
 		{"no reply before the keys", join(c, offer("a"), newKeys), join(s, offer("a"), newKeys), "c s a malformed"},
 		{"no offer before the keys", join(c, newKeys), join(s, newKeys), "c s malformed malformed"},
-		{"reply without a key", join(c, offer("a")), join(s, offer("a"), packet(31, 1)), "c s a malformed"},
-		{"offer cut short", join(c, packet(20, 1, 2)), s, "c s malformed unknown"},
+		{"reply without a key", join(c, offer("a")), join(s, offer("a"), wrap(31, 1)), "c s a malformed"},
+		{"offer cut short", join(c, wrap(20, 1, 2)), s, "c s malformed unknown"},
 		{"a list that is no list", join(c, offer("a\x00")), s, "c s malformed unknown"},
 		{"more names than are searched", join(c, offer(strings.Repeat("a,", 300))), join(s, offer("a")), "c s limit unknown"},
 		{"length that none has", join(c, []byte{0xff, 0xff, 0xff, 0xfc, 4, 20}), s, "c s malformed unknown"},
 		{"length of no blocks", join(c, []byte{0, 0, 0, 13, 4, 20}), s, "c s malformed unknown"},
 		{"padding longer than the packet", join(c, []byte{0, 0, 0, 12, 11, 20}), s, "c s malformed unknown"},
 		{"too little padding", join(c, []byte{0, 0, 0, 12, 3, 20}), s, "c s malformed unknown"},
-		{"packets without end", join(c, bytes.Repeat(packet(2), 300)), s, "c s limit unknown"},
+		{"packets without end", join(c, bytes.Repeat(wrap(2), 300)), s, "c s limit unknown"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			p := read(t, x.client, x.server, [2]int{1 << 20, 1 << 20})
@@ -168,7 +168,7 @@ func TestHandshakes(t *testing.T) {
 
 func TestLosses(t *testing.T) {
 	c, s := []byte("SSH-2.0-c\r\n"), []byte("SSH-2.0-s\r\n")
-	big := packet(append([]byte{31, 0, 0, 0, 9, 0, 0, 0, 5, 's', 's', 'h', '-', 'x'}, make([]byte, 4000)...)...)
+	big := wrap(append([]byte{31, 0, 0, 0, 9, 0, 0, 0, 5, 's', 's', 'h', '-', 'x'}, make([]byte, 4000)...)...)
 	for _, x := range []struct {
 		name string
 		run  func(p *ssh.Parser)
