@@ -21,6 +21,8 @@ const MaxDetect = lengthBytes + headerBytes + maxName + 4
 // would read is taken, elsewhere what no other protocol looks like.
 func Detect(data []byte, port uint16) Match {
 	switch {
+	case port == portNetBIOS:
+		return No
 	case isServed(port):
 		if len(data) < headerBytes {
 			return No
@@ -47,50 +49,62 @@ func DetectStream(data []byte, port uint16) Match {
 	return plausible(data[lengthBytes:min(len(data), lengthBytes+length)], length)
 }
 
+// portNetBIOS is that of NetBIOS names (RFC 1002), whose messages look like those
+// of DNS.
+const portNetBIOS = 137
+
 func isServed(port uint16) bool { return port == Port || port == PortMDNS || port == PortLLMNR }
 
 // plausible says whether the beginning of a message of that length is one as
-// usual: an opcode and a response code that exist, one question of a class that
-// exists, and no more records than the bytes have room for.
+// servers read it, whatever they answer: an opcode that exists, questions, few, of
+// classes that exist, and no more records than the bytes have room for. Flags and
+// codes that mean nothing in a query are nothing to a server.
 func plausible(data []byte, length int) Match {
-	const shortest = 11 // of a record: the root, type, class, TTL, length
+	const (
+		shortest  = 11 // of a record: the root, type, class, TTL, length
+		questions = 8
+	)
 	if len(data) < headerBytes {
 		if len(data) < length {
 			return More
 		}
 		return No
 	}
-	flags := binary.BigEndian.Uint16(data[2:])
-	opcode, isAnswer := uint8(flags>>11&0xf), flags&flagQR != 0
-	records := 0
-	for i := 6; i < headerBytes; i += 2 {
-		records += int(binary.BigEndian.Uint16(data[i:]))
+	var counts [4]int
+	for i := range counts {
+		counts[i] = int(binary.BigEndian.Uint16(data[4+2*i:]))
 	}
-	answers := binary.BigEndian.Uint16(data[6:])
-	switch {
-	case opcode != OpQuery && opcode != OpNotify && opcode != OpUpdate && opcode != OpStatus,
-		flags&flagZ != 0,
-		binary.BigEndian.Uint16(data[4:]) != 1,
-		flags&0xf > 10, // the codes of a header's four bits that exist
-		!isAnswer && opcode == OpQuery && (answers != 0 || flags&0xf != 0):
-		return No
-	}
-	end, problem := readName(data, headerBytes)
-	if problem == None && end+4 > len(data) {
-		problem = Short
-	}
-	switch {
-	case problem == Short && len(data) < length:
-		return More
-	case problem != None || records*shortest > length-end-4:
-		return No
-	}
-	switch class := binary.BigEndian.Uint16(data[end+2:]); class {
-	case classIN, 3, 4, 254, 255: // CH, HS, NONE, ANY
+	switch data[2] >> 3 & 0xf {
+	case OpQuery, OpStatus, OpNotify, OpUpdate:
 	default:
 		return No
 	}
-	if records == 0 && end+4 != length {
+	if counts[0] < 1 || counts[0] > questions {
+		return No
+	}
+	at := headerBytes
+	for i := range counts[0] {
+		end, problem := readName(data, at)
+		if problem == None && end+4 > len(data) {
+			problem = Short
+		}
+		switch {
+		case problem == Short && len(data) < length && i == 0:
+			return More
+		case problem == Short && len(data) < length:
+			return Yes // the first will do
+		case problem != None:
+			return No
+		}
+		switch class := binary.BigEndian.Uint16(data[end+2:]) &^ classFlag; class {
+		case classIN, 3, 4, 254, 255: // CH, HS, NONE, ANY
+		default:
+			return No
+		}
+		at = end + 4
+	}
+	records := counts[1] + counts[2] + counts[3]
+	if rest := length - at; records*shortest > rest || records == 0 && rest > 0 {
 		return No
 	}
 	return Yes

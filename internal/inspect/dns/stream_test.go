@@ -1,6 +1,7 @@
 package dns_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -179,8 +180,14 @@ func TestDetect(t *testing.T) {
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), 80, dns.No, dns.No},
 		{"TLS", []byte("\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03xxxxxxxxxxxxxxxx"), 443, dns.No, dns.No},
 		{"opcode 15", change(2, 0x78), 0, dns.No, dns.No},
-		{"reserved flag", change(3, 0x40), 0, dns.No, dns.No},
-		{"two questions", change(5, 2), 0, dns.No, dns.No},
+		{"reserved flag", change(3, 0x40), 0, dns.Yes, dns.Yes},
+		{"code in a query", change(3, 5), 0, dns.Yes, dns.Yes},
+		{"question that is not there", change(5, 2), 0, dns.No, dns.No},
+		{"no question", change(5, 0), 0, dns.No, dns.No},
+		{"two questions", join(head(query, 2), wire("a"), []byte{0, 1, 0, 1}, wire("b"), []byte{0, 1, 0, 1}), 0, dns.Yes, dns.Yes},
+		{"nine questions", join(head(query, 9), bytes.Repeat([]byte{0, 0, 1, 0, 1}, 9)), 0, dns.No, dns.No},
+		{"bytes behind the question", append(change(0, 1), 0), 0, dns.No, dns.No},
+		{"NetBIOS", message, 137, dns.No, dns.Yes},
 		{"class 77", change(len(message)-1, 77), 0, dns.No, dns.No},
 		{"records without room", change(11, 9), 0, dns.No, dns.No},
 		{"empty", nil, 0, dns.No, dns.No},
