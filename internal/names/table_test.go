@@ -104,6 +104,9 @@ func TestChanges(t *testing.T) {
 	if _, ok := table.Changes(first, nil); ok {
 		t.Error("more changes than are remembered")
 	}
+	if _, ok := table.Changes(table.Generation()-5, nil); ok {
+		t.Error("one change more than is remembered")
+	}
 	if changes, ok := table.Changes(table.Generation()-4, nil); !ok || len(changes) != 4 || changes[3].Name != "4.example" {
 		t.Errorf("the last four: %+v, %v", changes, ok)
 	}

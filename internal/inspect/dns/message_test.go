@@ -150,6 +150,31 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestHints(t *testing.T) {
+	v4, v6 := []byte{0, 4, 0, 4, 192, 0, 2, 1}, append([]byte{0, 6, 0, 16}, make([]byte, 16)...)
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"both families", join([]byte{0, 1, 0}, v4, v6), "[192.0.2.1 ::]"},
+		{"none", []byte{0, 1, 0}, "[]"},
+		{"an alias", join([]byte{0, 0, 1, 'a', 0}, v4), "[]"},
+		{"keys that fall", join([]byte{0, 1, 0}, v6, v4), "[]"},
+		{"half an address", []byte{0, 1, 0, 0, 4, 0, 3, 192, 0, 2}, "[]"},
+		{"one address and a half", []byte{0, 1, 0, 0, 4, 0, 6, 192, 0, 2, 1, 192, 0}, "[]"},
+		{"a parameter that is cut", join([]byte{0, 1, 0}, v4, []byte{0, 5, 0, 1}), "[]"},
+		{"no target", []byte{0, 1}, "[]"},
+	} {
+		data := join(head(answer, 1, 1), wire("a"), []byte{0, 65, 0, 1}, rr(65, c.data...))
+		var m dns.Message
+		m.Parse(data, len(data), dns.DNS)
+		if got := fmt.Sprint(m.Answers[0].AppendHints(nil)); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestMany(t *testing.T) {
 	data := join(head(answer, 1), wire("a"), []byte{0, 1, 0, 1})
 	data[6], data[7] = 0x10, 0

@@ -124,6 +124,21 @@ func messages() []message {
 			question: "www.Example.com A", answers: []string{"192.0.2.1"}, facts: "www.Example.com A",
 		},
 		{
+			name: "data of which one byte is missing", data: join(head(answer, 1, 1), q, rr(1, 192, 0, 2, 1)[:15]), problem: dns.Short,
+			question: "www.Example.com A", facts: "www.Example.com A",
+		},
+		{
+			name: "names that end behind their data", question: "www.Example.com A", facts: "www.Example.com A",
+			data:    join(head(answer, 1, 4), q, rr(65, 0, 1, 5), []byte{0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0}, rr(2, 3), []byte{0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0}),
+			answers: []string{`\# 3 000105`, "", `\# 1 03`, ""},
+		},
+		{
+			name: "parameters that fall, repeat, or are cut", question: "www.Example.com A", facts: "www.Example.com A",
+			data: join(head(answer, 1, 3), q, rr(65, 0, 1, 0, 0, 4, 0, 4, 192, 0, 2, 1, 0, 3, 0, 2, 1, 187),
+				rr(65, 0, 1, 0, 0, 3, 0, 2, 1, 187, 0, 3, 0, 2, 1, 187), rr(65, 0, 1, 0, 0, 4, 0, 3, 192, 0, 2)),
+			answers: []string{`\# 17 00010000040004c00002010003000201bb`, `\# 15 0001000003000201bb0003000201bb`, `\# 10 00010000040003c00002`},
+		},
+		{
 			name: "bad authority", data: join(head(answer, 1, 1, 1), q, rr(1, 192, 0, 2, 1), []byte{0x40}), problem: dns.BadLabel,
 			question: "www.Example.com A", answers: []string{"192.0.2.1"}, facts: "www.Example.com A",
 		},

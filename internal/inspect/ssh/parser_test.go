@@ -2,7 +2,9 @@ package ssh_test
 
 import (
 	"bytes"
+	"crypto/md5"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -30,6 +32,32 @@ func keyInit(kex, key, cipher, mac, compression string) []byte {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(list))), list...)
 	}
 	return wrap(append(b, 0, 0, 0, 0, 0)...)
+}
+
+// differing is an offer whose lists differ by sender.
+func differing() []byte {
+	b := make([]byte, 17)
+	b[0] = 20
+	for _, list := range []string{"k", "h", "c0", "c1", "m0", "m1", "z0", "z1", "", ""} {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(list))), list...)
+	}
+	return wrap(append(b, 0, 0, 0, 0, 0)...)
+}
+
+func TestDirections(t *testing.T) {
+	p := read(t, join([]byte("SSH-2.0-c\n"), differing()), join([]byte("SSH-2.0-s\n"), differing()), [2]int{1000, 1000})
+	h := p.Handshake()
+	want := ssh.Algorithms{
+		KeyExchange: "k", HostKey: "h", Cipher: [2]string{"c0", "c1"}, MAC: [2]string{"m0", "m1"}, Compression: [2]string{"z0", "z1"},
+	}
+	if h.Algorithms != policy.Is(want) {
+		t.Errorf("%+v", h.Algorithms)
+	}
+	for e, offered := range []string{"k;c0;m0;z0", "k;c1;m1;z1"} {
+		if sum := md5.Sum([]byte(offered)); h.HASSH[e].Value != hex.EncodeToString(sum[:]) {
+			t.Errorf("end %d: %s", e, h.HASSH[e].Value)
+		}
+	}
 }
 
 func offer(kex string) []byte {
@@ -189,6 +217,7 @@ func TestLosses(t *testing.T) {
 			hold(p, ssh.Server, join(s, offer("a"), big[:10]))
 		}, "c s a limit"},
 		{"limit in a banner", func(p *ssh.Parser) { hold(p, ssh.Server, s[:6]) }, "unknown malformed malformed malformed"},
+		{"limit before a banner", func(p *ssh.Parser) { hold(p, ssh.Server, s[:2]) }, "unknown malformed malformed malformed"},
 		{"gap in a banner", func(p *ssh.Parser) {
 			p.Read(ssh.Server, s[:6])
 			p.Gap(ssh.Server, 3)
