@@ -209,6 +209,18 @@ func TestLife(t *testing.T) {
 	}
 }
 
+func TestRefreshed(t *testing.T) {
+	table := newTable(names.Limits{})
+	learn(table, "a.example", "192.0.2.1", 60, start)
+	learn(table, "b.example", "192.0.2.2", 360, start)
+	for _, want := range []time.Duration{300, 360} { // of the address that is first
+		if at, ok := table.Next(); !ok || !at.Equal(start.Add(want*time.Second)) {
+			t.Errorf("next at %v, want after %d s", at, want)
+		}
+		learn(table, "a.example", "192.0.2.1", 600, start)
+	}
+}
+
 func TestKeptSlice(t *testing.T) {
 	table := newTable(names.Limits{})
 	k := key("a.example", 1)

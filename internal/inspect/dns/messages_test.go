@@ -139,6 +139,10 @@ func messages() []message {
 			answers: []string{`\# 17 00010000040004c00002010003000201bb`, `\# 15 0001000003000201bb0003000201bb`, `\# 10 00010000040003c00002`},
 		},
 		{
+			name: "bytes behind the name in the data", data: join(head(answer, 1, 1), q, rr(5, 1, 'a', 0, 0)),
+			question: "www.Example.com A", facts: "www.Example.com A", answers: []string{`\# 4 01610000`},
+		},
+		{
 			name: "bad authority", data: join(head(answer, 1, 1, 1), q, rr(1, 192, 0, 2, 1), []byte{0x40}), problem: dns.BadLabel,
 			question: "www.Example.com A", answers: []string{"192.0.2.1"}, facts: "www.Example.com A",
 		},
