@@ -46,8 +46,8 @@ func (p *Parser) frames(end End, payload []byte) {
 }
 
 func (r *reader) ack(ecn bool) bool {
-	var ignored, ranges uint64
-	if !r.varint(&ignored) || !r.varint(&ignored) || !r.varint(&ranges) || !r.varint(&ignored) {
+	var largest, delay, ranges, first, ignored uint64
+	if !r.varint(&largest) || !r.varint(&delay) || !r.varint(&ranges) || !r.varint(&first) {
 		return false
 	}
 	numbers := ranges

@@ -158,6 +158,18 @@ func TestNextConnection(t *testing.T) {
 	}
 }
 
+// TestPadded: what comes after the last packet of a datagram may be no packet.
+func TestPadded(t *testing.T) {
+	datagrams := newSealer(t, Version1, "12345678").wire(talk(t, nil), 1000)
+	for i := range datagrams {
+		datagrams[i].data = append(datagrams[i].data, make([]byte, 20)...)
+	}
+	datagrams = datagrams[:len(datagrams)-1] // the one with a short header
+	if got := read(new(Parser), datagrams); got.Handshake.Established || got.Facts.Version != policy.Is("1.3") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	hello := clientFlight(t, "www.example.net")
 	s := newSealer(t, Version1, "12345678")

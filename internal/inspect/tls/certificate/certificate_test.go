@@ -202,6 +202,36 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// TestChain are chains of the same certificate.
+func TestChain(t *testing.T) {
+	p := usual()
+	p.issuer = p.subject
+	one := p.encode()
+	part := append([]byte{0, byte(len(one) >> 8), byte(len(one))}, one...)
+	whole := func(n int) []byte {
+		b := bytes.Repeat(part, n)
+		return append([]byte{byte(len(b) >> 16), byte(len(b) >> 8), byte(len(b))}, b...)
+	}
+	for n, want := range map[int]bool{0: true, 1: true, MaxChain: true, MaxChain + 1: false} {
+		chain, err := ReadChain(whole(n))
+		if (err == nil) != want || len(chain) != min(n, MaxChain) {
+			t.Errorf("%d certificates: %d, %v", n, len(chain), err)
+		}
+	}
+	if _, err := ReadChain(whole(2)[:20]); err == nil {
+		t.Error("a chain that is cut")
+	}
+	chain, _ := ReadChain(whole(1))
+	f := chain.Facts()
+	if !chain.IsComplete() || !f.SelfSigned || len(f.AuthoritySHA256) != 1 || !slices.Equal(f.SubjectNames, []string{"leaf.example"}) {
+		t.Errorf("%+v", f)
+	}
+	leaf, _ := Read(usual().encode())
+	if (Chain{leaf}).IsComplete() || (Chain{leaf, leaf}).IsComplete() || (Chain{}).IsComplete() {
+		t.Error("complete without an issuer")
+	}
+}
+
 // TestAgainstX509 compares with Go on what both read.
 func TestAgainstX509(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

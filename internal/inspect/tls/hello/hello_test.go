@@ -118,6 +118,11 @@ func TestCut(t *testing.T) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
+	long := append(append(u16(TLS12), make([]byte, 32)...), 33)
+	long = append(append(append(long, make([]byte, 33)...), vector(u16(0x1301))...), 1, 0)
+	if _, err := ReadClient(long); err == nil {
+		t.Error("a session id of 33 bytes")
+	}
 	if _, err := ReadClient(append(whole, 0)); err == nil {
 		t.Error("a byte too many")
 	}

@@ -41,7 +41,7 @@ func (h *Client) JA4(over Transport) string {
 	extensions = slices.DeleteFunc(extensions, func(n uint16) bool { return n == extServerName || n == extALPN })
 	slices.Sort(extensions)
 	text := appendHex(nil, extensions)
-	if signatures := withoutGREASE(h.SignatureAlgorithms); len(text) > 0 && len(signatures) > 0 {
+	if signatures := withoutGREASE(h.SignatureAlgorithms); len(signatures) > 0 {
 		text = appendHex(append(text, '_'), signatures)
 	}
 	b = append(b, '_')
