@@ -69,9 +69,9 @@ func (c *Connection) word() string {
 
 func (c *Connection) appendTuple(line []byte) []byte {
 	t := &c.Tuple
-	line = appendEnd(line, t.Source, t.SourcePort, t.HasPorts())
+	line = c.appendEnd(line, t.Source, t.SourcePort)
 	line = append(line, " → "...)
-	line = appendEnd(line, t.Destination, t.DestinationPort, t.HasPorts())
+	line = c.appendEnd(line, t.Destination, t.DestinationPort)
 	if t.IsICMP() && t.Destination.IsValid() {
 		line = append(line, " type "...)
 		line = strconv.AppendUint(line, uint64(t.ICMPType), 10)
@@ -83,14 +83,14 @@ func (c *Connection) appendTuple(line []byte) []byte {
 
 // appendEnd writes an end; one that the connections of a record do not share is
 // "any".
-func appendEnd(line []byte, address netip.Addr, port uint16, hasPort bool) []byte {
+func (c *Connection) appendEnd(line []byte, address netip.Addr, port uint16) []byte {
 	if !address.IsValid() {
 		return append(line, "any"...)
 	}
-	if hasPort && port == 0 {
+	if c.Tuple.HasPorts() && port == 0 && c.folded() {
 		return append(address.AppendTo(line), ":any"...)
 	}
-	if hasPort {
+	if c.Tuple.HasPorts() {
 		return netip.AddrPortFrom(address, port).AppendTo(line)
 	}
 	return address.AppendTo(line)

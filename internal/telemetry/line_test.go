@@ -23,7 +23,7 @@ func ExampleConnection_Line() {
 	// allowed   outbound tcp 192.0.2.2:41822 → 203.0.113.7:443 eth0 rule=web-api
 	// detected  inbound  icmpv6 2001:db8::1 → 2001:db8::2 type 128/0 eth0 would block reason=default
 	// detected  forwarded 47 192.0.2.2 → 203.0.113.7 eth0
-	// blocked   inbound  tcp 192.0.2.2:0 → 203.0.113.7:443 eth0 rule=no-scans shadow=allow:stricter ×1204 in 1.2s
+	// blocked   inbound  tcp 192.0.2.2:any → 203.0.113.7:443 eth0 rule=no-scans shadow=allow:stricter ×1204 in 1.2s
 	// verdict   outbound tcp 192.0.2.2:41822 → 203.0.113.7:443 eth0 now blocked rule=web-api
 	// update    outbound tcp 192.0.2.2:41822 → 203.0.113.7:443 eth0 rule=web-api ↑ 3.1 kB/12 ↓ 45 kB/40
 	// end       outbound tcp 192.0.2.2:41822 → 203.0.113.7:443 eth0 rule=web-api fin 1.2s ↑ 3.1 kB/12 ↓ 45 kB/40
