@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -25,9 +25,14 @@ var classifyLine = line{
 			return
 		}
 		var subjects []classified
-		for _, set := range []string{"acl1_1k", "fw1_1k", "acl1_10k", "fw1_10k"} {
-			if c, ok := classBench(b.sets, set); ok {
-				subjects = append(subjects, c)
+		sets, err := classbench.Sets(b.sets)
+		must(err, "look for ClassBench sets")
+		for _, set := range sets {
+			// One of each kind, small and large.
+			if strings.HasPrefix(set, "acl1_") || strings.HasPrefix(set, "fw1_") || strings.HasPrefix(set, "ipc1_") {
+				if c, ok := classBench(b.sets, set); ok {
+					subjects = append(subjects, c)
+				}
 			}
 		}
 		b.classify(r, subjects)
@@ -47,18 +52,13 @@ type classified struct {
 // classBench is a set with the headers of its trace, as TCP: what differs is where
 // they match.
 func classBench(dir, set string) (classified, bool) {
-	trace := set + "_trace"
-	headers, _, err := classbench.Trace(dir, trace)
-	if err != nil {
-		trace = set + "_gentrace"
-		headers, _, err = classbench.Trace(dir, trace)
-	}
-	must(err, "read the trace of %s", filepath.Join(dir, set))
+	headers, _, err := classbench.Trace(dir, set)
+	must(err, "read the trace of %s", set)
 	const tcp = 6
 	policy, err := classbench.PolicyAsTCP(dir, set, tcp)
 	must(err, "read the rules of %s", set)
 	c := classified{kind: "ClassBench " + set, policy: policy, size: 1000}
-	if len(set) > 3 && set[len(set)-3:] == "10k" {
+	if strings.HasSuffix(set, "10k") {
 		c.size = 10_000
 	}
 	seen := map[tuple]bool{}
