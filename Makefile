@@ -18,6 +18,7 @@ CONFIG    ?= examples/detect.yaml
 export TESTFLAGS ?=
 BENCH     ?= .
 FUZZTIME  ?= 10s
+TIMES     ?= 100
 
 .PHONY: help
 help: ## list the tasks
@@ -39,6 +40,10 @@ test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20
 	@scripts/setup.sh kernels
 	@scripts/kernels/run.sh
 
+.PHONY: soak
+soak: build ## end and start the Collector in every way under traffic, TIMES (100) each
+	go test ./test/e2e -run TestSurvival -count=1 -v -timeout 60m -times $(TIMES)
+
 ##### building
 
 .PHONY: build
@@ -50,6 +55,12 @@ build: ## bin/weir, the lean distribution
 build-wide: ## bin/weir-wide, with more exporters; several minutes at first
 	@scripts/setup.sh build
 	@scripts/build.sh builder-config.wide.yaml build-wide weir-wide
+
+.PHONY: weirctl
+weirctl: ## bin/weirctl, which takes away what Weir left in the kernel
+	@scripts/setup.sh build
+	@mkdir -p bin
+	go build -ldflags='-s -w' -o bin/weirctl ./cmd/weirctl
 
 .PHONY: cross
 cross: ## build for arm64, and the policy language for WebAssembly

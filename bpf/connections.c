@@ -13,6 +13,7 @@
 
 #include "counters.h"
 #include "flow.h"
+#include "handover.h"
 #include "judge.h"
 #include "key.h"
 #include "life.h"
@@ -209,6 +210,10 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     if (prepare_flow(skb, p, arrival, now) || judge_flow(&k, &w->flow, now))
       return PASS;
     __u32 drop = w->flow.flags & FLOW_DROP;
+    if (!f && drop && in_handover(now)) {
+      count(COUNT_HANDOVER_DROPPED);
+      return TC_ACT_SHOT;
+    }
     if (followed && drop)
       return drop_beside(skb, l2, &k, &w->flow, p, egress, now);
     f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);

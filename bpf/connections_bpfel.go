@@ -58,7 +58,8 @@ const (
 	ConnectionsCounterCOUNT_OTHER_HOST        ConnectionsCounter = 14
 	ConnectionsCounterCOUNT_EVICTED           ConnectionsCounter = 15
 	ConnectionsCounterCOUNT_FLOOD_UNTOLD      ConnectionsCounter = 16
-	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 17
+	ConnectionsCounterCOUNT_HANDOVER_DROPPED  ConnectionsCounter = 17
+	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 18
 )
 
 type ConnectionsDatagram struct {
@@ -604,6 +605,7 @@ const (
 	ConnectionsMapFoldings           = "foldings"
 	ConnectionsMapFragmentLocks      = "fragment_locks"
 	ConnectionsMapFragments          = "fragments"
+	ConnectionsMapHandoverUntil      = "handover_until"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
 	ConnectionsMapItems              = "items"
 	ConnectionsMapLabels             = "labels"
@@ -729,6 +731,7 @@ type ConnectionsMapSpecs struct {
 	Foldings       *ebpf.MapSpec `ebpf:"foldings"`
 	FragmentLocks  *ebpf.MapSpec `ebpf:"fragment_locks"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	HandoverUntil  *ebpf.MapSpec `ebpf:"handover_until"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
 	Items          *ebpf.MapSpec `ebpf:"items"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
@@ -822,6 +825,7 @@ type ConnectionsMaps struct {
 	Foldings       *ebpf.Map `ebpf:"foldings"`
 	FragmentLocks  *ebpf.Map `ebpf:"fragment_locks"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
+	HandoverUntil  *ebpf.Map `ebpf:"handover_until"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
 	Items          *ebpf.Map `ebpf:"items"`
 	Labels         *ebpf.Map `ebpf:"labels"`
@@ -862,6 +866,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.Foldings,
 		m.FragmentLocks,
 		m.Fragments,
+		m.HandoverUntil,
 		m.HighInterfaces,
 		m.Items,
 		m.Labels,

@@ -7,7 +7,8 @@
 #include "flow.h"
 #include "maps.h"
 
-// Causes; internal/datapath names them.
+// Causes; internal/datapath names them. New ones come last: a later version takes
+// the counts over by number.
 enum counter {
   COUNT_EVENT_DELAYED = 0,   // ring buffer full: the event was put off, not lost
   COUNT_FLOW_TABLE_FULL = 1, // a connection was judged without an entry
@@ -17,16 +18,20 @@ enum counter {
   COUNT_MALFORMED_DROPPED = 5,
   COUNT_FRAGMENT_DROPPED = 6,
   COUNT_NON_IP_DROPPED = 7,
-  COUNT_REJECTED = 8,        // answered with RST or ICMP
-  COUNT_REJECT_LIMITED = 9,  // not answered: the sender's rate was used up
-  COUNT_REJECT_FAILED = 10,  // not answered: the packet could not be rewritten
-  COUNT_RELATED_ICMP = 11,   // ICMP errors that belong to an allowed connection
-  COUNT_LATE = 12,           // packets of a connection after its end was told
-  COUNT_TABLES_MISSING = 13, // no policy tables: the packet passed
-  COUNT_OTHER_HOST = 14,     // flooded by a bridge, not for this host
-  COUNT_EVICTED = 15,        // not settled, and the oldest of too many
-  COUNT_FLOOD_UNTOLD = 16,   // of connections in too many floods at once
-  COUNT_MAX = 17,
+  COUNT_REJECTED = 8,          // answered with RST or ICMP
+  COUNT_REJECT_LIMITED = 9,    // not answered: the sender's rate was used up
+  COUNT_REJECT_FAILED = 10,    // not answered: the packet could not be rewritten
+  COUNT_RELATED_ICMP = 11,     // ICMP errors that belong to an allowed connection
+  COUNT_LATE = 12,             // packets of a connection after its end was told
+  COUNT_TABLES_MISSING = 13,   // no policy tables: the packet passed
+  COUNT_OTHER_HOST = 14,       // flooded by a bridge, not for this host
+  COUNT_EVICTED = 15,          // not settled, and the oldest of too many
+  COUNT_FLOOD_UNTOLD = 16,     // of connections in too many floods at once
+  COUNT_HANDOVER_DROPPED = 17, // not told: see handover.h
+#ifdef WEIR_OTHER_LAYOUT
+  COUNT_OTHER_LAYOUT = 18,
+#endif
+  COUNT_MAX,
 };
 
 struct {

@@ -95,6 +95,9 @@ enum flow_tcp {
 // With the hash table's own header and its key an entry is of 256 bytes, which the
 // kernel's allocator has; one more would cost twice that.
 struct flow {
+#ifdef WEIR_OTHER_LAYOUT // for the test that takes over from another version
+  __u64 other;
+#endif
   __u64 id;
   __u64 first; // CLOCK_MONOTONIC, ns
   __u64 last;

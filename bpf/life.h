@@ -21,14 +21,20 @@ enum {
 volatile const __u32 tgid_offset = 0;
 
 // Whether the packet is sent by the agent itself. A first packet leaves in the
-// context of the process that connects. A dead agent's number may be another
-// process's by now, so it must have been heard of lately.
+// context of the process that connects; a segment that is sent again, by a timer,
+// in that of whoever is running. A dead agent's number may be another process's by
+// now, so it must have been heard of lately.
 static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __u64 now) {
-  if (!egress || skb->ingress_ifindex || !skb->sk)
+  struct bpf_sock *any = skb->sk;
+  if (!egress || skb->ingress_ifindex || !any)
     return 0;
   __u32 zero = 0;
   struct agent *agent = bpf_map_lookup_elem(&agents, &zero);
   if (!agent || !agent->tgid || now - agent->alive > AGENT_TIMEOUT_NS)
+    return 0;
+  struct bpf_sock *sk = bpf_sk_fullsock(any);
+  struct bpf_tcp_sock *tcp = sk ? bpf_tcp_sock(sk) : NULL;
+  if (tcp && tcp->total_retrans)
     return 0;
   if (!tgid_offset)
     return bpf_get_current_pid_tgid() >> 32 == agent->tgid;

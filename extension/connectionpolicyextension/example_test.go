@@ -17,6 +17,7 @@ func ExamplePolicySource() {
 	factory := connectionpolicyextension.NewFactory()
 	config := factory.CreateDefaultConfig().(*connectionpolicyextension.Config)
 	config.Policy = map[string]any{"mode": "detect"}
+	config.KeepLastGood = false // writes to /var/lib/weir
 	ctx := context.Background()
 	settings := extensiontest.NewNopSettings(factory.Type())
 	settings.ID = component.NewID(factory.Type())
@@ -31,6 +32,7 @@ func ExamplePolicySource() {
 
 	source := ext.(connectionpolicyextension.PolicySource)
 	cancel, err := source.Subscribe(
+		0, // no earlier process is known
 		func(g connectionpolicyextension.Generation) error {
 			fmt.Printf("apply generation %d from %s\n", g.Number, g.Source)
 			return nil

@@ -2,6 +2,7 @@ package connectionpolicyextension
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -42,6 +43,10 @@ type policyExtension struct {
 	watch      watcher
 	confirm    confirmation
 	lastNumber uint64
+	// continued tells that lastNumber goes on where an earlier process ended.
+	continued bool
+	// store keeps the last good policy; nil where none is kept.
+	store *store
 	// current is the version in force since loaded; its Policy is nil until the
 	// first one was read, and after the end.
 	current version
@@ -81,11 +86,11 @@ func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, 
 func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.report.host = host
 	if err := e.first(); err != nil {
 		e.report.telemetry.Shutdown()
 		return fmt.Errorf("load the policy from %s: %w", e.watch.reader.source, err)
 	}
-	e.report.host = host
 	if e.cfg.ReloadInterval == 0 {
 		return nil
 	}
@@ -98,19 +103,30 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 	return nil
 }
 
-// first loads the policy that there is nothing to return from.
+// first loads the policy that there is nothing to return from but the last good
+// one of an earlier process.
 func (e *policyExtension) first() error {
+	e.openStore()
 	c := e.watch.reader.load()
 	e.report.warnings(c.warnings)
 	err := c.err
 	if err == nil {
 		err = e.checkLockOut(c.policy)
 	}
-	if err != nil {
-		return err
-	}
 	e.watch.handled = c.seen
-	if err := e.install(version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
+	if err != nil {
+		if errors.Is(err, errLockOut) {
+			e.lockedOut = c
+		}
+		return e.fallBack(err)
+	}
+	switch k, err := e.lastGood(); {
+	case err != nil:
+		e.report.notKept(err) // and what is not readable is replaced
+	case k != nil && k.Digest == c.text.digest():
+		e.continueAt(k.Number) // it is the same
+	}
+	if err := e.install(version{seen: c.seen, text: c.text, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}); err != nil {
 		return err
 	}
 	e.tell(telemetry.PolicyLoaded, e.current.Number, describe(c.policy))

@@ -74,7 +74,7 @@ func TestNoReload(t *testing.T) {
 	b.subscribe(&f)
 	assert.Equal(t, []uint64{1}, f.numbers())
 	require.NoError(t, b.Shutdown(t.Context()))
-	_, err := b.Subscribe(f.apply, f.changed)
+	_, err := b.Subscribe(0, f.apply, f.changed)
 	require.ErrorContains(t, err, "is not running")
 }
 
@@ -87,7 +87,7 @@ func TestInsecureFilesAllowed(t *testing.T) {
 func TestShutdownDoesNotWaitForever(t *testing.T) {
 	b := running(t, oneRule)
 	entered, leave := make(chan struct{}), make(chan struct{})
-	_, err := b.Subscribe(func(g Generation) error {
+	_, err := b.Subscribe(0, func(g Generation) error {
 		if g.Number > 1 {
 			close(entered)
 			<-leave
@@ -113,7 +113,7 @@ func TestSubscribersComeAndGo(t *testing.T) {
 		wait.Go(func() {
 			for range 20 {
 				var gone atomic.Bool
-				cancel, err := b.Subscribe(func(Generation) error {
+				cancel, err := b.Subscribe(0, func(Generation) error {
 					assert.EqualValues(t, 1, at.Add(1))
 					assert.False(t, gone.Load())
 					at.Add(-1)

@@ -18,10 +18,14 @@ type Config struct {
 	ConfirmWithin time.Duration `mapstructure:"confirm_within"`
 	// The policy file, YAML or JSON. Either this or `policy`.
 	File string `mapstructure:"file,omitempty"`
+	// Keeps the last policy that was in force, with its lists, and starts with it when the one that is configured is refused or cannot be read.
+	KeepLastGood bool `mapstructure:"keep_last_good"`
 	// The policy itself. Either this or `file`.
 	Policy map[string]any `mapstructure:"policy,omitempty"`
 	// How often the policy and its lists are looked at for changes; 0 means never.
 	ReloadInterval time.Duration `mapstructure:"reload_interval"`
+	// The folder where the last good policy is kept. The default is what systemd sets (`$STATE_DIRECTORY`), else `/var/lib/weir`; with allow_insecure_files nothing is kept unless this is set.
+	StateDirectory string `mapstructure:"state_directory,omitempty"`
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
@@ -41,6 +45,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		AllowInsecureFiles: false,
 		ConfirmWithin:      0,
+		KeepLastGood:       true,
 		ReloadInterval:     2 * time.Second,
 	}
 }

@@ -79,6 +79,7 @@ func newBench(t *testing.T, content string, change ...func(*Config)) *bench {
 	t.Cleanup(func() { require.NoError(t, b.tel.Shutdown(context.Background())) })
 	cfg := createDefaultConfig().(*Config)
 	cfg.File = b.path("policy.yaml")
+	cfg.StateDirectory = b.path("state")
 	b.write("policy.yaml", content)
 	for _, c := range change {
 		c(cfg)
@@ -203,7 +204,7 @@ func (f *enforcer) last() string {
 
 func (b *bench) subscribe(f *enforcer) (cancel func()) {
 	b.t.Helper()
-	cancel, err := b.Subscribe(f.apply, f.changed)
+	cancel, err := b.Subscribe(0, f.apply, f.changed)
 	require.NoError(b.t, err)
 	return cancel
 }

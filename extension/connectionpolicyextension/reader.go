@@ -32,6 +32,8 @@ type candidate struct {
 	policy   *policy.Policy
 	warnings []policy.Warning
 	err      error
+	// text is what was read, to be kept.
+	text *policyText
 }
 
 // reader reads the policy and the lists that it names.
@@ -62,7 +64,7 @@ func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
 
 // load reads everything once. What is parsed is what the fingerprint is of.
 func (r *reader) load() *candidate {
-	c := &candidate{seen: fingerprint{}}
+	c := &candidate{seen: fingerprint{}, text: &policyText{name: r.source, lists: map[string][]byte{}}}
 	total := 0
 	doc := policy.Document{Root: r.inline, Now: r.now()}
 	doc.Open = func(name string) ([]byte, error) {
@@ -70,10 +72,17 @@ func (r *reader) load() *candidate {
 		if total += len(content); total > maxListsSize {
 			return nil, fmt.Errorf("the lists are larger than %d MiB together", maxListsSize>>20)
 		}
+		c.text.lists[name] = content
 		return content, err
 	}
 	if r.inline != nil {
 		doc.KeyPrefix = r.source
+		content, err := yaml.Marshal(r.inline)
+		if err != nil {
+			c.err = fmt.Errorf("write the policy as YAML: %w", err)
+			return c
+		}
+		c.text.content = content
 	} else {
 		content, err := r.read(c.seen, r.file, policy.MaxPolicySize)
 		if err != nil {
@@ -81,6 +90,7 @@ func (r *reader) load() *candidate {
 			return c
 		}
 		doc.Name, doc.Content = r.file, content
+		c.text.content = content
 	}
 	c.policy, c.warnings, c.err = policy.Load(doc)
 	return c

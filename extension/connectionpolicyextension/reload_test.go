@@ -245,7 +245,7 @@ func TestTheFirstPolicyIsRefused(t *testing.T) {
 			err := b.Start(t.Context(), b.host)
 			require.ErrorContains(t, err, "load the policy from "+b.path("policy.yaml"))
 			var f enforcer
-			_, err = b.Subscribe(f.apply, f.changed)
+			_, err = b.Subscribe(0, f.apply, f.changed)
 			require.ErrorContains(t, err, "is not running")
 			require.NoError(t, b.Shutdown(t.Context()))
 		})

@@ -23,9 +23,7 @@ import (
 type reporter struct {
 	logger    *zap.Logger
 	telemetry *metadata.TelemetryBuilder
-	// host is nil until the first policy is in force; the Collector itself
-	// reports the status of the start.
-	host component.Host
+	host      component.Host
 }
 
 // change tells of a change after which current is in force.
@@ -50,10 +48,22 @@ func (r *reporter) change(c telemetry.PolicyChange, current Generation, loaded t
 	}
 }
 
+// renumbered tells that the policy in force was given another number.
+func (r *reporter) renumbered(current Generation) {
+	r.telemetry.WeirPolicyGeneration.Record(context.Background(), int64(current.Number))
+	r.logger.Info("The numbers of policies go on after those of an earlier process", zap.Uint64("generation", current.Number))
+}
+
 // refusal tells of a policy that was refused, with every line of the error.
 func (r *reporter) refusal(err error) {
 	r.differs(err)
 	r.logger.Error("Policy refused", zap.Strings("errors", strings.Split(err.Error(), "\n")))
+}
+
+// notKept tells that the last good policy, or its number, could not be kept: the
+// next start has only what is in the file.
+func (r *reporter) notKept(err error) {
+	r.logger.Warn("The last good policy cannot be kept; set state_directory, or keep_last_good: false to do without", zap.Error(err))
 }
 
 // restored tells that the file is again what is in force.

@@ -9,7 +9,8 @@ import (
 
 // Generation is one version of the policy.
 type Generation struct {
-	// Number grows by one with every policy that is handed out, from 1. One that
+	// Number grows by one with every policy that is handed out, and goes on after a
+	// restart; the same policy keeps it where the last good one is kept. One that
 	// was refused keeps its number; it is not given to another.
 	Number uint64
 	Policy *policy.Policy
@@ -37,6 +38,11 @@ type PolicySource interface {
 	// with an error is given up: the source goes back to the one before it and
 	// tells why. The first one refused makes Subscribe fail.
 	//
+	// last is the highest number that the subscriber knows of an earlier process,
+	// 0 if none: the numbers go on after it, so that none is of two policies. The
+	// first policy that the first subscriber refuses gives way to the last good one,
+	// where there is one.
+	//
 	// apply that refuses leaves in force what was. Those subscribers that had
 	// already taken what another one refused are handed the generation before
 	// it again, under its old number.
@@ -48,5 +54,5 @@ type PolicySource interface {
 	// cancel waits for a call of apply or changed that is under way; none is
 	// made after it. So it must not be called from within them, nor with a lock
 	// held that they take.
-	Subscribe(apply func(Generation) error, changed func(telemetry.PolicyChange)) (cancel func(), err error)
+	Subscribe(last uint64, apply func(Generation) error, changed func(telemetry.PolicyChange)) (cancel func(), err error)
 }

@@ -65,20 +65,24 @@ func (s *subscribers) remove(gone *subscriber) {
 }
 
 // Subscribe implements PolicySource.
-func (e *policyExtension) Subscribe(apply func(Generation) error, changed func(telemetry.PolicyChange)) (cancel func(), err error) {
+func (e *policyExtension) Subscribe(last uint64, apply func(Generation) error, changed func(telemetry.PolicyChange)) (cancel func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.current.Policy == nil {
 		return nil, fmt.Errorf("subscribe to %s: it is not running", e.id)
 	}
+	e.renumber(last)
 	if err := apply(e.current.Generation); err != nil {
-		return nil, fmt.Errorf("apply generation %d of the policy from %s: %w", e.current.Number, e.current.Source, err)
+		if err = e.applyLastGood(apply, err); err != nil {
+			return nil, fmt.Errorf("apply generation %d of the policy from %s: %w", e.current.Number, e.current.Source, err)
+		}
 	}
 	one := &subscriber{apply: apply, changed: changed}
 	for _, change := range e.subs.told {
 		changed(change)
 	}
 	e.subs.all = append(e.subs.all, one)
+	e.keepGood()
 	return func() {
 		// Waits for a call that is under way, so that whoever cancels may take
 		// down what apply works on.
@@ -86,4 +90,33 @@ func (e *policyExtension) Subscribe(apply func(Generation) error, changed func(t
 		defer e.mu.Unlock()
 		e.subs.remove(one)
 	}, nil
+}
+
+// renumber gives the first policy of this process a number that no other one had,
+// as far as the first subscriber knows: last is the highest of an earlier process.
+func (e *policyExtension) renumber(last uint64) {
+	taken := e.current.Number < last || e.current.Number == last && !e.continued
+	if last == 0 || !taken || len(e.subs.all) > 0 {
+		return
+	}
+	e.lastNumber = last + 1
+	e.keepNumber(e.lastNumber)
+	for i := range e.subs.told {
+		if e.subs.told[i].Generation == e.current.Number {
+			e.subs.told[i].Generation = e.lastNumber
+		}
+	}
+	e.current.Number = e.lastNumber
+	e.report.renumbered(e.current.Generation)
+}
+
+// applyLastGood is for a first policy that the first subscriber refuses.
+func (e *policyExtension) applyLastGood(apply func(Generation) error, why error) error {
+	if len(e.subs.all) > 0 || e.current.text == nil {
+		return why // others enforce it, or it is the last good one itself
+	}
+	if err := e.fallBack(why); err != nil {
+		return err
+	}
+	return apply(e.current.Generation)
 }

@@ -54,7 +54,7 @@ func TestGoingBackFails(t *testing.T) {
 func TestTheFirstGenerationIsRefused(t *testing.T) {
 	b := started(t, oneRule)
 	f := enforcer{refuse: map[int]bool{1: true}}
-	_, err := b.Subscribe(f.apply, f.changed)
+	_, err := b.Subscribe(0, f.apply, f.changed)
 	require.ErrorContains(t, err, "apply generation 1 of the policy from ")
 	require.ErrorContains(t, err, "the kernel says no")
 	assert.Empty(t, f.changes)
@@ -110,7 +110,7 @@ func TestCancelWaitsForACallUnderWay(t *testing.T) {
 	b := started(t, oneRule)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var under sync.Mutex
-	cancel, err := b.Subscribe(func(g Generation) error {
+	cancel, err := b.Subscribe(0, func(g Generation) error {
 		if g.Number == 1 {
 			return nil
 		}

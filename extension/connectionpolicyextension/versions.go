@@ -13,6 +13,8 @@ import (
 type version struct {
 	Generation
 	seen fingerprint
+	// text is the policy as it was read, until it is kept as the last good one.
+	text *policyText
 }
 
 // step does what is due at now and returns when it wants to be called again.
@@ -65,7 +67,7 @@ func (e *policyExtension) consider(c *candidate) {
 		}
 	}
 	before := e.current
-	next := version{seen: c.seen, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}
+	next := version{seen: c.seen, text: c.text, Generation: Generation{Policy: c.policy, Source: e.watch.reader.source}}
 	if e.confirm.within > 0 && !confirmsItself {
 		next.Return = &Return{To: e.confirm.target(before).Number, Within: e.confirm.within}
 	}
@@ -81,6 +83,7 @@ func (e *policyExtension) consider(c *candidate) {
 	}
 	e.report.warnings(c.warnings)
 	e.tell(telemetry.PolicyLoaded, e.current.Number, detail)
+	e.keepGood()
 	if confirmsItself {
 		e.confirmed("the content is that of the confirmed policy again")
 	}
@@ -92,6 +95,7 @@ func (e *policyExtension) consider(c *candidate) {
 func (e *policyExtension) install(v version) error {
 	e.lastNumber++
 	v.Number = e.lastNumber
+	e.keepNumber(v.Number)
 	if err := e.subs.hand(v.Generation, e.current.Generation); err != nil {
 		return err
 	}
@@ -113,6 +117,7 @@ func (e *policyExtension) confirmed(how string) {
 		e.current.Generation = stays
 	}
 	e.confirm.done()
+	e.keepGood()
 	e.tell(telemetry.PolicyConfirmed, e.current.Number, how)
 }
 

@@ -76,7 +76,7 @@ func (d *Datapath) hook(index int, s side, program *ebpf.Program) (hook, error) 
 	if d.clsact {
 		return d.attachFilter(index, s, program, path, kept)
 	}
-	return attachTCX(index, s, program, path, kept)
+	return d.attachTCX(index, s, program, path, kept)
 }
 
 // programsFor picks the programs by whether packets start with an Ethernet

@@ -158,6 +158,20 @@ func TestFiltersLeaveNothing(t *testing.T) {
 	}
 }
 
+// TestUnloadRemovesFilters: also those that a process has left without effect.
+func TestUnloadRemovesFilters(t *testing.T) {
+	d, index := openFilters(t)
+	attach(t, d)
+	removed, err := unloadFilters()
+	if err != nil || len(removed) != 2 || removed[0] != "filter ingress of wt0" {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	expectFilters(t, index)
+	if kind := qdiscKind(t, index); kind != "" {
+		t.Errorf("a qdisc is left: %s", kind)
+	}
+}
+
 // TestFiltersAreTakenOver: what is kept outlives the process; the next gives it its
 // own programs; one that is to watch something else removes it.
 func TestFiltersAreTakenOver(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"go.uber.org/zap"
@@ -45,12 +46,24 @@ type Datapath struct {
 
 	parking *time.Timer // while parked
 
+	mapsPinned bool // under the pins' folder
+
 	tookOver bool // the maps are an earlier process's
 
+	// handover is what remains to be taken over from an earlier Weir, until the
+	// hooks are; switched are those that have our programs already.
+	handover        *handover
+	switched        map[string]link.Link
+	earlierVersions []Version
+
 	objects bpf.ConnectionsObjects
-	inner   map[string]*ebpf.MapSpec // templates of the table maps
-	events  *ringbuf.Reader
-	sweep   sync.Mutex
+	layouts *ebpf.Map // describes the others
+	// readable are tables of the policy that are read again, by tableSlot.
+	reading  sync.Mutex
+	readable map[string]*ebpf.Map
+	inner    map[string]*ebpf.MapSpec // templates of the table maps
+	events   *ringbuf.Reader
+	sweep    sync.Mutex
 
 	swap   sync.Mutex
 	tables uint32        // number of the tables in force
@@ -76,7 +89,8 @@ type Datapath struct {
 	breakSwap bool // tests: fill the tables in force in place
 }
 
-// loadPrograms is replaced by tests, with programs that have a fault.
+// loadPrograms is replaced by tests, with programs that have a fault or another
+// layout.
 var loadPrograms = bpf.LoadConnections
 
 // Open gives the datapath of the network namespace: the one this process has
@@ -101,7 +115,7 @@ func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}}
+	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}, readable: map[string]*ebpf.Map{}}
 	d.noted = noted{flags: map[int]uint32{}, vlans: map[bpf.ConnectionsVlanKey]uint32{}}
 	if err := d.load(); err != nil {
 		lock.Close()
@@ -131,21 +145,83 @@ func (d *Datapath) load() error {
 	for _, name := range tableMaps {
 		d.inner[name] = spec.Maps[name].InnerMap
 	}
-	kept := d.pins.loadMaps(spec, d.log)
-	d.tookOver = len(kept) > 0
-	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: kept})
-	closeMaps(kept) // the collection holds clones
+	ours, err := layoutsOf(spec)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.pins.check(), d.pins.settleMaps()); err != nil {
+		return fmt.Errorf("take over what is pinned: %w", err)
+	}
+	found, err := d.pins.openEarlier(spec, ours, d.log)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		found = &earlier{}
+	}
+	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: found.kept})
+	if err != nil {
+		found.close()
 		return explainLoad(err)
 	}
-	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
-		d.objects.Close()
-		return fmt.Errorf("read the events' ring buffer: %w", err)
-	}
-	if err := d.readState(); err != nil {
-		return errors.Join(err, d.events.Close(), d.objects.Close())
+	if err := d.continueFrom(found, ours); err != nil {
+		return errors.Join(err, d.closeObjects())
 	}
 	return nil
+}
+
+// continueFrom goes on where an earlier instance ended, if there was one.
+func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
+	defer func() {
+		if d.handover == nil {
+			e.close() // the collection holds clones of what is kept
+		}
+	}()
+	d.tookOver = len(e.kept)+len(e.differ) > 0
+	d.mapsPinned = d.tookOver && len(e.differ) == 0 && len(e.kept) == len(mapsByName(&d.objects.ConnectionsMaps))
+	if d.mapsPinned {
+		d.layouts, err = e.described.Clone()
+	} else {
+		d.layouts, err = ours.store()
+	}
+	if err != nil {
+		return err
+	}
+	if e.kept["labels"] != nil {
+		for name, m := range e.readable {
+			if d.readable[name], err = m.Clone(); err != nil {
+				return err
+			}
+		}
+	}
+	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
+		return fmt.Errorf("read the events' ring buffer: %w", err)
+	}
+	if d.tookOver && !d.mapsPinned {
+		err = d.prepareHandover(e, ours)
+	} else {
+		err = d.setHandover(0) // an earlier one may not have come to its end
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.readState(); err != nil {
+		return err
+	}
+	d.latest = max(d.latest, e.policyNumber())
+	return nil
+}
+
+func (d *Datapath) closeObjects() error {
+	errs := []error{d.objects.Close()}
+	closeMaps(d.readable)
+	if d.layouts != nil {
+		errs = append(errs, d.layouts.Close())
+	}
+	if d.events != nil {
+		errs = append(errs, d.events.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // readState finds out where the maps' earlier life, if they had one, ended.
@@ -212,6 +288,9 @@ func (d *Datapath) Close() error {
 		errs = append(errs, w.close())
 		delete(d.attached, index)
 	}
-	errs = append(errs, d.events.Close(), d.objects.Close(), d.lock.Close())
+	if d.handover != nil {
+		d.handover.earlier.close()
+	}
+	errs = append(errs, d.closeObjects(), d.lock.Close())
 	return errors.Join(errs...)
 }

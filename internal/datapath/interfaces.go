@@ -45,9 +45,14 @@ func (d *Datapath) firstSettle() error {
 			return fmt.Errorf("take over open connections: %w", err)
 		}
 	}
-	errs := d.settle()
-	errs = append(errs, d.leaveStale())
-	return errors.Join(errs...)
+	attach := func() error {
+		errs := d.settle()
+		return errors.Join(append(errs, d.leaveStale())...)
+	}
+	if d.handover != nil {
+		return d.takeOver(attach)
+	}
+	return attach()
 }
 
 // follow takes in the kernel's news. They may be lost under load, so it looks

@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/weirnet/weir/bpf"
 )
 
 // The BPF file system, and Weir's folder in it.
@@ -110,7 +113,12 @@ func (p pins) create(log *zap.Logger) error {
 	return nil
 }
 
-func (p pins) mapPath(name string) string { return filepath.Join(p.folder, "map-"+name) }
+// maps is the folder of the maps, next that of maps which are about to take their
+// place.
+func (p pins) maps() string { return filepath.Join(p.folder, "maps") }
+func (p pins) next() string { return filepath.Join(p.folder, "next-maps") }
+
+func (p pins) mapPath(name string) string { return filepath.Join(p.maps(), name) }
 
 func (p pins) linkPath(ifindex int, hook string) string {
 	return filepath.Join(p.folder, fmt.Sprintf("link-%d-%s", ifindex, hook))
@@ -124,32 +132,6 @@ func linkIndex(name string) (int, bool) {
 	}
 	index, err := strconv.Atoi(parts[1])
 	return index, err == nil
-}
-
-// loadMaps opens the maps an earlier instance left, by name. If one does not fit
-// the programs, all are given up: they refer to each other.
-func (p pins) loadMaps(spec *ebpf.CollectionSpec, log *zap.Logger) map[string]*ebpf.Map {
-	kept := map[string]*ebpf.Map{}
-	for name, ms := range spec.Maps {
-		if strings.HasPrefix(name, ".") {
-			continue // constants: each load has its own
-		}
-		m, err := ebpf.LoadPinnedMap(p.mapPath(name), nil)
-		if err == nil {
-			kept[name] = m
-			err = ms.Compatible(m)
-		}
-		if err == nil {
-			continue
-		}
-		if !isAbsent(err) || len(kept) > 0 {
-			log.Warn("Maps of an earlier Weir do not fit and are replaced; its connections are forgotten.",
-				zap.String("map", name), zap.Error(err))
-		}
-		closeMaps(kept)
-		return nil
-	}
-	return kept
 }
 
 // remove deletes the folder and with it what only the pins keep alive.
@@ -187,11 +169,14 @@ func (p pins) entries() ([]string, error) {
 	return names, nil
 }
 
-// Pinned says whether an earlier instance left anything, or this one will.
+// Pinned says whether there are pins, an earlier instance's or this one's.
 func (d *Datapath) Pinned() (bool, error) {
 	names, err := d.pins.entries()
 	return len(names) > 0, err
 }
+
+// hookName is that of a link's file name.
+func hookName(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
 
 // SetKeep pins everything, so that enforcement outlives the process, or takes
 // the pins away.
@@ -202,21 +187,24 @@ func (d *Datapath) SetKeep(keep bool) error {
 		for _, w := range d.attached {
 			w.release()
 		}
+		d.mapsPinned = false
+		if d.handover != nil {
+			d.handover.pin = false
+		}
 		return d.pins.remove()
 	}
 	if err := d.pins.create(d.log); err != nil {
 		return err
 	}
-	for name, m := range d.pinnedMaps() {
-		path := d.pins.mapPath(name)
-		if m.IsPinned() {
-			continue
-		}
-		os.Remove(path) // of maps that did not fit
-		if err := m.Pin(path); err != nil {
-			return fmt.Errorf("pin map %s: %w", name, err)
+	switch {
+	case d.handover != nil:
+		d.handover.pin = true // not before they are filled
+	case !d.mapsPinned:
+		if err := errors.Join(d.pinNext(), d.pins.replaceMaps()); err != nil {
+			return err
 		}
 	}
+	d.mapsPinned = true
 	for index, w := range d.attached {
 		if err := w.keep(d.pins, index); err != nil {
 			return err
@@ -225,12 +213,77 @@ func (d *Datapath) SetKeep(keep bool) error {
 	return nil
 }
 
+// pinNext pins all maps beside those that are in force.
+func (d *Datapath) pinNext() error {
+	next := d.pins.next()
+	if err := os.RemoveAll(next); err != nil {
+		return fmt.Errorf("remove what an earlier attempt left: %w", err)
+	}
+	if err := os.Mkdir(next, 0o700); err != nil {
+		return fmt.Errorf("make the folder for maps: %w", err)
+	}
+	for name, m := range d.pinnedMaps() {
+		clone, err := m.Clone() // one that is pinned already would be moved
+		if err == nil {
+			err = errors.Join(clone.Pin(filepath.Join(next, name)), clone.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// replaceMaps puts the next maps into the place of those in force, in one step.
+func (p pins) replaceMaps() error {
+	err := unix.Renameat2(unix.AT_FDCWD, p.next(), unix.AT_FDCWD, p.maps(), unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.ENOENT) {
+		err = os.Rename(p.next(), p.maps()) // there were none
+	}
+	if err == nil {
+		err = os.RemoveAll(p.next())
+	}
+	if err != nil {
+		return fmt.Errorf("replace the pinned maps: %w", err)
+	}
+	return nil
+}
+
+// settleMaps decides which maps are in force where a process died while it took
+// over: the next ones as soon as their programs were about to enter the hooks.
+func (p pins) settleMaps() error {
+	if _, err := os.Stat(p.next()); err != nil {
+		return nil
+	}
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.next(), "handover_until"), nil)
+	if err == nil {
+		defer m.Close()
+		var until uint64
+		if m.Lookup(uint32(0), &until) == nil && until != 0 {
+			return p.replaceMaps()
+		}
+	}
+	if err := os.RemoveAll(p.next()); err != nil {
+		return fmt.Errorf("remove what an earlier attempt left: %w", err)
+	}
+	return nil
+}
+
 // pinnedMaps are all maps, by name.
 func (d *Datapath) pinnedMaps() map[string]*ebpf.Map {
+	all := mapsByName(&d.objects.ConnectionsMaps)
+	all[layoutsName] = d.layouts
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	maps.Copy(all, d.readable)
+	return all
+}
+
+func mapsByName(list *bpf.ConnectionsMaps) map[string]*ebpf.Map {
 	all := map[string]*ebpf.Map{}
-	maps := reflect.ValueOf(d.objects.ConnectionsMaps)
-	for i := range maps.NumField() {
-		all[maps.Type().Field(i).Tag.Get("ebpf")] = maps.Field(i).Interface().(*ebpf.Map)
+	fields := reflect.ValueOf(list).Elem()
+	for i := range fields.NumField() {
+		all[fields.Type().Field(i).Tag.Get("ebpf")] = fields.Field(i).Interface().(*ebpf.Map)
 	}
 	return all
 }

@@ -172,6 +172,9 @@ func (d *Datapath) fillInner(outer *ebpf.Map, name string, slot uint32, size int
 	if err := outer.Put(slot, m); err != nil {
 		return fmt.Errorf("place table %s: %w", name, err)
 	}
+	if err := d.keepReadable(name, slot, m); err != nil {
+		return fmt.Errorf("hold table %s: %w", name, err)
+	}
 	return nil
 }
 

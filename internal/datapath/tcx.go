@@ -34,12 +34,19 @@ func (d *Datapath) chooseHooks() {
 
 // attachTCX attaches at the head of the chain, or gives the link that an earlier
 // instance pinned the program.
-func attachTCX(index int, s side, program *ebpf.Program, path string, kept bool) (hook, error) {
-	if old, err := link.LoadPinnedLink(path, nil); err == nil {
+func (d *Datapath) attachTCX(index int, s side, program *ebpf.Program, path string, kept bool) (hook, error) {
+	if l := d.switched[path]; l != nil {
+		delete(d.switched, path)
+		return tcxHook{l}, nil
+	}
+	old, err := d.openLink(path, index)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
 		if err := old.Update(program); err == nil {
 			return tcxHook{old}, nil
 		}
-		// The interface it was made for is gone, and its index used again.
 		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
 			return nil, fmt.Errorf("give up a stale link: %w", err)
 		}

@@ -112,6 +112,7 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_OTHER_HOST:        "other_host",
 	bpf.ConnectionsCounterCOUNT_EVICTED:           "evicted",
 	bpf.ConnectionsCounterCOUNT_FLOOD_UNTOLD:      "flood_untold",
+	bpf.ConnectionsCounterCOUNT_HANDOVER_DROPPED:  "handover_dropped",
 }
 
 // Counters reads the causes, all of them, in a fixed order.

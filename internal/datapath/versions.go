@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -17,9 +18,12 @@ type Version struct {
 	Tables     uint32
 	Generation uint64
 	Rules      []string
+	// Gone: the kernel has the tables no more, only connections that they judged.
+	Gone bool
 }
 
-// Versions are those whose tables the kernel has, the one in force last.
+// Versions are those whose tables the kernel has, the one in force last, after
+// those of an earlier Weir whose tables had another layout.
 func (d *Datapath) Versions() ([]Version, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
@@ -33,7 +37,7 @@ func (d *Datapath) Versions() ([]Version, error) {
 			continue // never filled, or not to the end
 		}
 		v := Version{Tables: set.Tables, Generation: set.Generation}
-		labels, err := inner[bpf.ConnectionsRuleLabel](d.objects.Labels, slot)
+		labels, err := readTable[bpf.ConnectionsRuleLabel](d.readable[tableSlot("labels", slot)])
 		if err != nil {
 			return nil, fmt.Errorf("read the names of rules: %w", err)
 		}
@@ -46,7 +50,7 @@ func (d *Datapath) Versions() ([]Version, error) {
 	slices.SortFunc(list, func(a, b Version) int {
 		return cmp.Or(cmp.Compare(bit(a.Tables == d.tables), bit(b.Tables == d.tables)), cmp.Compare(a.Tables, b.Tables))
 	})
-	return list, nil
+	return append(slices.Clone(d.earlierVersions), list...), nil
 }
 
 // Matches reads how often each rule of the tables with that number decided. The
@@ -54,20 +58,55 @@ func (d *Datapath) Versions() ([]Version, error) {
 func (d *Datapath) Matches(tables uint32) ([]uint64, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
-	counts, err := inner[uint64](d.objects.Matches, slotOf(tables))
+	counts, err := readTable[uint64](d.readable[tableSlot("matches", slotOf(tables))])
 	if err != nil {
 		return nil, fmt.Errorf("read the counters of rules: %w", err)
 	}
 	return counts, nil
 }
 
-// inner reads a whole table.
-func inner[V any](outer *ebpf.Map, slot uint32) ([]V, error) {
-	var m *ebpf.Map
-	if err := outer.Lookup(slot, &m); err != nil {
-		return nil, err
+// readTables are the tables that user space reads again. They are held, and
+// pinned beside the outer maps: to open what is in an outer map takes
+// CAP_SYS_ADMIN (BPF_MAP_GET_FD_BY_ID).
+var readTables = []string{"labels", "matches"}
+
+// tableSlot names such a table.
+func tableSlot(name string, slot uint32) string { return fmt.Sprintf("%s_%d", name, slot) }
+
+// keepReadable holds a table of a slot instead of the one before.
+func (d *Datapath) keepReadable(name string, slot uint32, m *ebpf.Map) error {
+	if !slices.Contains(readTables, name) {
+		return nil
 	}
-	defer m.Close()
+	name = tableSlot(name, slot)
+	clone, err := m.Clone()
+	if err != nil {
+		return err
+	}
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	if before := d.readable[name]; before != nil {
+		before.Close()
+	}
+	d.readable[name] = clone
+	if !d.mapsPinned {
+		return nil // with the others, if at all
+	}
+	if err := os.Remove(d.pins.mapPath(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	pinned, err := m.Clone() // one that is pinned cannot be pinned elsewhere
+	if err != nil {
+		return err
+	}
+	return errors.Join(pinned.Pin(d.pins.mapPath(name)), pinned.Close())
+}
+
+// readTable reads a whole table.
+func readTable[V any](m *ebpf.Map) ([]V, error) {
+	if m == nil {
+		return nil, errors.New("it is not there")
+	}
 	keys, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
 	var cursor ebpf.MapBatchCursor
 	n, err := m.BatchLookup(&cursor, keys, values, nil)

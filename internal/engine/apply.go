@@ -76,11 +76,11 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 	}
 	v.since = time.Now()
 	e.versions.add(v)
-	if pin := e.pins(p); pin != e.pinned {
+	if pin := e.pins(p); pin != e.pinned || !e.chosen {
 		if err := e.data.SetKeep(pin); err != nil {
 			return fmt.Errorf("pin the datapath, so that prevent mode outlives the process: %w", err)
 		}
-		e.pinned = pin
+		e.pinned, e.chosen = pin, true
 	}
 	e.scheduleExpiry(v, now)
 	return nil

@@ -54,7 +54,10 @@ type Engine struct {
 	apply    sync.Mutex // one policy at a time
 	expiry   *time.Timer
 	pinned   bool
+	chosen   bool // whether to pin was decided by a policy
 	versions versions
+	// lastGeneration is the highest of an earlier process; 0 where there was none.
+	lastGeneration uint64
 
 	handing sync.Mutex // one batch of records at a time
 	records []telemetry.Connection
@@ -85,7 +88,13 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 		return nil, errors.Join(err, data.Close())
 	}
 	for _, v := range kept {
-		e.versions.add(&version{tables: v.Tables, generation: v.Generation, rules: v.Rules})
+		n := &version{tables: v.Tables, generation: v.Generation, rules: v.Rules}
+		if v.Gone {
+			e.versions.remember(n)
+		} else {
+			e.versions.add(n)
+		}
+		e.lastGeneration = max(e.lastGeneration, v.Generation)
 	}
 	return e, nil
 }
@@ -117,6 +126,10 @@ func (e *Engine) Start(sink func([]telemetry.Connection)) error {
 	}
 	return nil
 }
+
+// LastGeneration is the number of the last policy that an earlier process put in
+// force, as far as the kernel still knows it.
+func (e *Engine) LastGeneration() uint64 { return e.lastGeneration }
 
 // Shutdown hands the last records to sink. When the process ends, the kernel is
 // left as Keep says; until then, for some seconds, the datapath waits for an

@@ -60,6 +60,17 @@ func (v *versions) add(n *version) {
 	v.current = n
 }
 
+// remember adds one whose tables the kernel has no more.
+func (v *versions) remember(n *version) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.byTables == nil {
+		v.byTables = map[uint32]*version{}
+	}
+	n.replaced = time.Now()
+	v.byTables[n.tables] = n
+}
+
 // find returns nil for tables of an earlier process that the kernel has no more.
 func (v *versions) find(tables uint32) *version {
 	v.mu.RLock()

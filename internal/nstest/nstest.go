@@ -17,17 +17,25 @@ import (
 const marker = "WEIR_TEST_NAMESPACE"
 
 // Main is a package's TestMain: it runs the test binary again in a new network
-// namespace whose only interface is loopback. The whole process must be in it,
-// since goroutines change threads. Without root the tests run where they are,
+// namespace whose only interface is loopback, and in a mount namespace with a BPF
+// file system of its own. The whole process must be in them, since goroutines
+// change threads. Without root the tests run where they are,
 // and those that call Need are skipped.
 func Main(m *testing.M) {
-	if os.Geteuid() != 0 || os.Getenv(marker) != "" {
+	if os.Geteuid() != 0 {
+		os.Exit(m.Run())
+	}
+	if os.Getenv(marker) != "" {
+		if err := ownFileSystem(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), marker+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
@@ -38,6 +46,16 @@ func Main(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func ownFileSystem() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700"); err != nil {
+		return fmt.Errorf("mount a BPF file system: %w", err)
+	}
+	return nil
 }
 
 // Need skips the test where it would not run in a namespace of its own.

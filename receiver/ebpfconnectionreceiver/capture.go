@@ -19,6 +19,9 @@ import (
 // the receiver's words.
 type replayEngine struct{ *engine.Replay }
 
+// LastGeneration is 0: a capture begins anew.
+func (e replayEngine) LastGeneration() uint64 { return 0 }
+
 func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
 
 // openReplay makes the engine that replays config.CaptureFile.

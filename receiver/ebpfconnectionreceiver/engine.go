@@ -19,6 +19,9 @@ type connectionEngine interface {
 	Start(sink func([]telemetry.Connection)) error
 	// Apply puts a policy in force; nil is detect mode without rules.
 	Apply(number uint64, p *policy.Policy, back *engine.Return) error
+	// LastGeneration is the number of an earlier process's last policy; 0 where
+	// there was none.
+	LastGeneration() uint64
 	// Totals takes a snapshot of the counters.
 	Totals() (telemetry.Totals, error)
 	stats() engineStats

@@ -74,6 +74,9 @@ func (e *fakeEngine) failTotals(err error) {
 	e.totalsErr = err
 }
 
+// LastGeneration: no earlier process is known.
+func (e *fakeEngine) LastGeneration() uint64 { return 0 }
+
 func (e *fakeEngine) stats() engineStats { return e.statistics }
 
 func (e *fakeEngine) Shutdown(context.Context) error {
@@ -136,7 +139,7 @@ type fakePolicy struct {
 	cancelled bool
 }
 
-func (p *fakePolicy) Subscribe(apply func(connectionpolicyextension.Generation) error, changed func(telemetry.PolicyChange)) (func(), error) {
+func (p *fakePolicy) Subscribe(_ uint64, apply func(connectionpolicyextension.Generation) error, changed func(telemetry.PolicyChange)) (func(), error) {
 	p.changed = changed
 	if err := apply(connectionpolicyextension.Generation{Number: 1, Policy: &policy.Policy{}}); err != nil {
 		return nil, err

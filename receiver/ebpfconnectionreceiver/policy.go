@@ -25,7 +25,7 @@ func (r *connectionReceiver) followPolicy(host component.Host) error {
 		return err
 	}
 	applied := r.engine
-	r.unfollow, err = source.Subscribe(func(generation connectionpolicyextension.Generation) error {
+	r.unfollow, err = source.Subscribe(applied.LastGeneration(), func(generation connectionpolicyextension.Generation) error {
 		var back *engine.Return
 		if generation.Return != nil {
 			back = &engine.Return{Generation: generation.Return.To, Within: generation.Return.Within}

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/internal/systemd"
 	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
 )
@@ -98,6 +99,13 @@ func (r *connectionReceiver) start(host component.Host) error {
 	}
 	if err := r.engine.Start(r.sink); err != nil {
 		return fmt.Errorf("start the datapath: %w", err)
+	}
+	// Of the Collector's parts only this one knows when the hooks are taken, which
+	// is what a boot waits for.
+	if r.captureEnd == nil {
+		if err := systemd.Ready(); err != nil {
+			r.settings.Logger.Warn("The service manager could not be told.", zap.Error(err))
+		}
 	}
 	if r.metrics != nil && passes(r.config.ResourceAttributes, r.origin.Resource, forMetrics) {
 		r.collector = newCollector(r, host)

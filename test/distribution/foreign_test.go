@@ -37,6 +37,7 @@ receivers:
     policy: connection_policy
 extensions:
   connection_policy:
+    keep_last_good: false
     policy: {mode: detect, rules: [{name: web, action: allow, layer4: {tcp: [80, 443]}}]}
   connection_text:
 processors:

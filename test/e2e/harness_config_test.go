@@ -42,8 +42,8 @@ func (c *config) yaml(dir string) string {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	if c.policy != "" {
-		fmt.Fprintf(&b, "    policy: connection_policy\nextensions:\n  connection_policy:\n    file: %q\n    allow_insecure_files: %t\n",
-			c.policy, !c.checked)
+		fmt.Fprintf(&b, "    policy: connection_policy\nextensions:\n  connection_policy:\n    file: %q\n    allow_insecure_files: %t\n    state_directory: %q\n",
+			c.policy, !c.checked, filepath.Join(dir, "state"))
 		if !strings.Contains(c.extension, "reload_interval") {
 			fmt.Fprintf(&b, "    reload_interval: 100ms\n")
 		}

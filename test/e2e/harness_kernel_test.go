@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -60,6 +61,9 @@ func objects(t *testing.T, pid int) map[object]string {
 			var o object
 			o.kind = match[1]
 			fmt.Sscan(match[2], &o.id)
+			if strings.HasSuffix(found[o], " inner") {
+				continue // held besides, and named already
+			}
 			found[o] = o.kind
 			if o.kind == "map" {
 				nameMap(found, o)
