@@ -120,7 +120,7 @@ func (t target) distance() string {
 
 // causes are what is known of what a line spends its time on.
 var causes = map[string]string{
-	establishedLine.id: "one lookup in the table of connections, the TCP state and the counters; the clock alone is 34 ns of it.",
+	establishedLine.id: "each packet is decoded, found in the table of connections (a key of both addresses, for IPv6, too), taken into the TCP state of its end and counted, on the connection with atomic additions and in the totals; nftables does less of it. The clock alone is 34 ns.",
 	firstPacketLine.id: "of a first packet's time most is the entry and not the rules: an allocation of 256 bytes, the insertion, its place among those that are not settled, the counters of verdict and rule, and, while not too many open at once, an event.",
 	listLine.id:        "after the first packet the list is not asked; what a packet of an established connection costs is the lookup of the connection and its state, which ipset does not keep.",
 	classifyLine.id:    "each step from an address to its rule (root, up to three nodes, leaf, item, entry, the rule's counter) is in memory of its own; at 100,000 rules that is in no cache of the processor.",

@@ -51,6 +51,10 @@ func TestPaired(t *testing.T) {
 	if got := r.added2("a", "k", 5, "b", "", 0); got != 0.5 {
 		t.Errorf("as a part of another's %v, want 0.5", got)
 	}
+	r.Series[1].Samples = []float64{90, 100, 310} // less than the baseline: noise
+	if got := r.added2("a", "k", 5, "b", "", 0); !math.IsNaN(got) {
+		t.Errorf("a cost below nothing is %v times another", got)
+	}
 	if r.added(r.find("base", "", 0)) != nil {
 		t.Error("a baseline has something added")
 	}

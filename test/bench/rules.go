@@ -130,7 +130,7 @@ func (k kind) iptablesLinear(n int) string {
 // as is usual, and the others are for what opens one.
 func nftStateful(hook string, n int) string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "table ip bench { chain stateful { type filter hook %s priority 0;\nct state established,related accept\n", hook)
+	fmt.Fprintf(&b, "table ip bench { chain stateful { type filter hook %s priority 0;\nct state established,related accept\ncounter\n", hook)
 	for i := range n {
 		fmt.Fprintf(&b, "ip daddr 172.%d.%d.0/24 tcp dport %d drop\n", 16+i>>8, i&255, 1+i)
 	}

@@ -66,7 +66,7 @@ func (r *report) judge() {
 			t.Absent = found.Error
 		default:
 			if t.Value = value(found); math.IsNaN(t.Value) || math.IsInf(t.Value, 0) {
-				t.Value, t.Absent = 0, "one of the two subjects was not measured"
+				t.Value, t.Absent = 0, "one of the two was not measured, or cannot be told from noise"
 			}
 		}
 		r.Targets = append(r.Targets, t)
@@ -103,7 +103,7 @@ func (r *report) judge() {
 			if large == nil || small == nil {
 				return math.NaN()
 			}
-			return median(large.Samples) / median(small.Samples)
+			return part(median(large.Samples), median(small.Samples))
 		})
 	}
 	for _, k := range kinds {
@@ -158,7 +158,18 @@ func (r *report) judge() {
 // to its own, round by round.
 func (r *result) added2(subject, kind string, size int, other, otherKind string, otherSize int) float64 {
 	a, b := r.added(r.find(subject, kind, size)), r.added(r.find(other, otherKind, otherSize))
+	if !(median(a) > 0) || !(median(b) > 0) {
+		return math.NaN()
+	}
 	return median(pairwise(a, b, func(x, y float64) float64 { return x / y }))
+}
+
+// part is one cost as a part of another; NaN where noise is larger than they are.
+func part(a, b float64) float64 {
+	if a <= 0 || b <= 0 {
+		return math.NaN()
+	}
+	return a / b
 }
 
 func (r *report) line(id string) *result {
