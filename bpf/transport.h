@@ -135,7 +135,7 @@ __noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, __u32 egress,
   if (!p || l2 > ETH_HLEN)
     return MALFORMED;
   p->network = l2;
-  __u16 ethertype = skip_tags(skb, zone, p);
+  __u16 ethertype = skip_tags(skb, zone, egress, p);
   __u32 at = p->network;
   if (!ethertype || at > MAX_NETWORK)
     return MALFORMED;
