@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,9 @@ import (
 type ReplayConfig struct {
 	// Path is that of a pcap or pcapng file, compressed with gzip or not.
 	Path string
+	// Addresses are those of the host that recorded: what is sent from them or to
+	// them is outbound or inbound. Without any all connections are forwarded.
+	Addresses []netip.Prefix
 	// MaxEntries is the size of the flow table in connections.
 	MaxEntries uint32
 	Timeouts   Timeouts
@@ -153,12 +157,11 @@ func (r *Replay) batch() ([]telemetry.Connection, error) {
 	return r.records, nil
 }
 
-// process shows the frame to the tracker. In a capture no end is this host, and
-// nothing is known of interfaces: what it holds passes by.
+// process shows the frame to the tracker.
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	hook := flow.Hook{Interface: 1}
+	hook := r.hook(&r.decoded)
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)

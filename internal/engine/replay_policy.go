@@ -40,8 +40,8 @@ func (r *Replay) warnOf(p *policy.Policy) {
 			directed = append(directed, p.Rules[i].Name)
 		}
 	}
-	if len(directed) > 0 {
-		r.log.Warn("Some rules are for connections of this host; in a replay all connections are forwarded, so that they match none.",
+	if len(directed) > 0 && len(r.config.Addresses) == 0 {
+		r.log.Warn("Some rules are for connections of the host itself; without the addresses of the one that recorded all connections are forwarded, so that they match none. Set capture_addresses.",
 			zap.Strings("rules", directed))
 	}
 }
