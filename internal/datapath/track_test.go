@@ -131,7 +131,6 @@ func TestTrackerAgainstReference(t *testing.T) {
 	}
 	if difference != "" {
 		t.Logf("sequence %d: %s", n, difference)
-		steps = w.shorten(t, steps)
-		t.Fatalf("the least that differs: %s\n%s", w.try(t, steps), w.describe(steps))
+		w.fail(t, steps)
 	}
 }
