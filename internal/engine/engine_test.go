@@ -95,7 +95,7 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.Start(c.take); err != nil {
+	if err := e.Start(Sink{Connections: c.take}); err != nil {
 		t.Fatal(err)
 	}
 	return e, c

@@ -27,6 +27,7 @@ type ReplayConfig struct {
 	// UpdateInterval is the time between updates of a live connection, in the
 	// capture's time; 0: none.
 	UpdateInterval time.Duration
+	Inspect        InspectConfig
 	// OnChange is told when rules expire, in the capture's time. It must not
 	// block. It may be nil.
 	OnChange func(telemetry.PolicyChange)
@@ -94,8 +95,8 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 }
 
 // Start begins to replay, and hands records to sink from one goroutine. sink may
-// block, and the replay waits; it must not keep the slice.
-func (r *Replay) Start(sink func([]telemetry.Connection)) error {
+// block, and the replay waits.
+func (r *Replay) Start(sink Sink) error {
 	if r.versions.latest() == nil {
 		if err := r.Apply(0, nil, nil); err != nil {
 			return err
@@ -109,11 +110,11 @@ func (r *Replay) Start(sink func([]telemetry.Connection)) error {
 	return nil
 }
 
-func (r *Replay) run(sink func([]telemetry.Connection)) {
+func (r *Replay) run(sink Sink) {
 	for !r.stopped() {
 		records, err := r.batch()
 		if len(records) > 0 {
-			sink(records)
+			sink.Connections(records)
 		}
 		if err != nil && !r.stopped() { // a sink may wait until Shutdown
 			r.finish(err)
