@@ -130,10 +130,10 @@ func TestCaptureStopNeedsACapture(t *testing.T) {
 }
 
 func TestQueueWaitsForRoom(t *testing.T) {
-	q := newQueue(2)
+	q := newQueue(2, true)
 	done := make(chan struct{})
 	go func() {
-		q.putAll(connections(telemetry.ConnectionStart, 10), everything)
+		q.put(connections(telemetry.ConnectionStart, 10), everything)
 		close(done)
 	}()
 	batch := make([]entry, 3)

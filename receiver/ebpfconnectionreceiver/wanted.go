@@ -1,0 +1,79 @@
+package ebpfconnectionreceiver
+
+import (
+	"github.com/weirnet/weir/internal/engine"
+	"github.com/weirnet/weir/internal/telemetry"
+	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
+)
+
+// selection says which records a lane takes.
+type selection struct {
+	connection func(*telemetry.Connection) bool
+	exchange   func(*telemetry.Exchange) bool
+}
+
+// wantedEvents are those of the kinds that are switched on.
+func wantedEvents(events *metadata.EventsConfig) selection {
+	on := map[telemetry.Kind]bool{
+		telemetry.ConnectionStart:   events.WeirConnectionStart.Enabled,
+		telemetry.ConnectionVerdict: events.WeirConnectionVerdict.Enabled,
+		telemetry.ConnectionUpdate:  events.WeirConnectionUpdate.Enabled,
+		telemetry.ConnectionEnd:     events.WeirConnectionEnd.Enabled,
+		telemetry.HTTPRequest:       events.WeirHTTPRequest.Enabled,
+		telemetry.TLSHandshake:      events.WeirTLSHandshake.Enabled,
+		telemetry.DNSQuery:          events.WeirDNSQuery.Enabled,
+		telemetry.SSHHandshake:      events.WeirSSHHandshake.Enabled,
+	}
+	var kinds [telemetry.SSHHandshake + 1]bool // asked for each record
+	for kind := range kinds {
+		kinds[kind] = on[telemetry.Kind(kind)]
+	}
+	has := func(kind telemetry.Kind) bool { return int(kind) < len(kinds) && kinds[kind] }
+	return selection{
+		connection: func(c *telemetry.Connection) bool { return has(c.Kind) },
+		exchange:   func(e *telemetry.Exchange) bool { return has(e.Kind) },
+	}
+}
+
+// wantedSpans are those of which spans are made.
+func wantedSpans(tracing telemetry.Tracing) selection {
+	return selection{connection: tracing.WantsConnection, exchange: tracing.WantsExchange}
+}
+
+// inspectConfig says what the engine is to look for: what is switched on in a
+// signal that is in a pipeline.
+func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
+	c := r.config
+	var kinds engine.ExchangeKinds
+	if r.logLane != nil {
+		kinds = engine.ExchangeKinds{
+			HTTP: c.Events.WeirHTTPRequest.Enabled, TLS: c.Events.WeirTLSHandshake.Enabled,
+			DNS: c.Events.WeirDNSQuery.Enabled, SSH: c.Events.WeirSSHHandshake.Enabled,
+		}
+	}
+	if r.traceLane != nil {
+		tracing := c.Traces.tracing()
+		// A request may be part of a trace that is believed. Of the others only those
+		// that were blocked become spans, which the engine tells in any case.
+		kinds.HTTP = kinds.HTTP || tracing.All || tracing.Trust != telemetry.TrustNone
+		kinds.TLS = kinds.TLS || tracing.All
+		kinds.DNS = kinds.DNS || tracing.All
+		kinds.SSH = kinds.SSH || tracing.All
+	}
+	if r.exchanges != nil {
+		metrics := c.Metrics.wanted()
+		kinds.HTTP = kinds.HTTP || metrics.HTTPRequests
+		kinds.DNS = kinds.DNS || metrics.DNSQueries || metrics.DNSDuration
+	}
+	resolvers, _ := c.Names.resolvers() // it was checked
+	return engine.InspectConfig{
+		Events:      kinds,
+		HeaderNames: c.Record.HTTP.headerNames(),
+		Query:       c.Record.HTTP.Query,
+		Answers:     c.Record.DNS.Answers,
+		MaxBytes:    c.Inspect.MaxBytes,
+		MaxWait:     c.Inspect.MaxWait,
+		LateWait:    c.Inspect.LateWait,
+		Resolvers:   resolvers,
+	}
+}
