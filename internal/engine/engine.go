@@ -100,9 +100,9 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 }
 
 // Start watches the interfaces and hands records to sink, one batch at a time.
-// sink must neither block nor keep the slice. Without a policy applied before,
-// it is detect mode without rules.
-func (e *Engine) Start(sink func([]telemetry.Connection)) error {
+// sink must not block. Without a policy applied before, it is detect mode without
+// rules.
+func (e *Engine) Start(sink Sink) error {
 	if v := e.versions.latest(); v == nil || v.policy == nil {
 		if err := e.Apply(0, nil, nil); err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 // one that needs no privilege.
 type connectionEngine interface {
 	// Start attaches the programs and hands what they tell to sink.
-	Start(sink func([]telemetry.Connection)) error
+	Start(sink engine.Sink) error
 	// Apply puts a policy in force; nil is detect mode without rules.
 	Apply(number uint64, p *policy.Policy, back *engine.Return) error
 	// LastGeneration is the number of an earlier process's last policy; 0 where

@@ -47,9 +47,9 @@ func (e *fakeEngine) called() []string {
 	return append([]string(nil), e.calls...)
 }
 
-func (e *fakeEngine) Start(sink func([]telemetry.Connection)) error {
+func (e *fakeEngine) Start(sink engine.Sink) error {
 	e.note("start")
-	e.sink = sink
+	e.sink = sink.Connections
 	return e.startErr
 }
 

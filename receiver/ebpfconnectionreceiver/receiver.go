@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/systemd"
 	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
@@ -97,7 +98,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	if err := r.followPolicy(host); err != nil {
 		return err
 	}
-	if err := r.engine.Start(r.sink); err != nil {
+	if err := r.engine.Start(engine.Sink{Connections: r.sink}); err != nil {
 		return fmt.Errorf("start the datapath: %w", err)
 	}
 	// Of the Collector's parts only this one knows when the hooks are taken, which
