@@ -100,8 +100,9 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 	return e, nil
 }
 
-// Start watches the interfaces and hands records to sink. Without a policy applied
-// before, it is detect mode without rules.
+// Start watches the interfaces and hands records to sink, one batch at a time.
+// sink must not block. Without a policy applied before, it is detect mode without
+// rules.
 func (e *Engine) Start(sink Sink) error {
 	if v := e.versions.latest(); v == nil || v.policy == nil {
 		if err := e.Apply(0, nil, nil); err != nil {

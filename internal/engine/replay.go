@@ -12,7 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/capture"
+	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/flow"
+	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -54,14 +56,18 @@ type Replay struct {
 	sweptAt  uint64 // packets by then
 	packets  uint64
 	started  uint64 // connections
+	inspects bool
 	decoded  packet.Packet
 	tracker  *flow.Tracker
+	inspect  *inspector.Inspector
+	names    *names.Table
 	pieces   *packet.Fragments
 	versions versions
 	expiry   time.Time
 	matches  map[string]uint64 // of policies before
 	events   []flow.Event
 	records  []telemetry.Connection
+	said     []telemetry.Exchange
 
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -84,11 +90,19 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 	}
 	r := &Replay{
 		config: cfg, log: log, since: time.Now(), reader: reader,
-		tracker: flow.New(flow.Config{MaxEntries: int(cfg.MaxEntries)}),
+		names:   names.NewTable(names.Limits{}),
 		pieces:  packet.NewFragments(rememberedFragments),
 		matches: make(map[string]uint64),
 		stop:    make(chan struct{}),
 	}
+	r.tracker = flow.New(flow.Config{MaxEntries: int(cfg.MaxEntries), Names: r.namesOf})
+	r.names.SetResolvers(cfg.Inspect.Resolvers)
+	if len(cfg.Inspect.Resolvers) == 0 {
+		r.names.BelieveAnyone()
+	}
+	r.inspect = inspector.New(inspector.Config{
+		Report: cfg.Inspect.Report, MaxBytes: cfg.Inspect.MaxBytes, Names: r.names,
+	})
 	r.frame, r.frameErr = reader.Next()
 	r.now, r.swept = r.frame.Time, r.frame.Time
 	return r, nil
@@ -112,9 +126,12 @@ func (r *Replay) Start(sink Sink) error {
 
 func (r *Replay) run(sink Sink) {
 	for !r.stopped() {
-		records, err := r.batch()
-		if len(records) > 0 {
-			sink.Connections(records)
+		err := r.batch()
+		if len(r.records) > 0 {
+			sink.Connections(r.records)
+		}
+		if len(r.said) > 0 && sink.Exchanges != nil {
+			sink.Exchanges(r.said)
 		}
 		if err != nil && !r.stopped() { // a sink may wait until Shutdown
 			r.finish(err)
@@ -135,27 +152,29 @@ func (r *Replay) stopped() bool {
 // replayBatch is how many frames are read before records are handed over.
 const replayBatch = 1024
 
-// batch reads some frames and returns the records they give; an error once there
-// are no more: io.EOF, or what is wrong with the file.
-func (r *Replay) batch() ([]telemetry.Connection, error) {
+// batch reads some frames, and makes the records they give; an error once there are
+// no more: io.EOF, or what is wrong with the file.
+func (r *Replay) batch() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records = r.records[:0]
+	r.records, r.said = r.records[:0], r.said[:0]
 	for range replayBatch {
 		if r.frameErr != nil {
+			r.inspect.Finish(r.now)
+			r.settle()
 			r.events = r.tracker.Flush(r.events[:0])
 			r.record(true)
-			return r.records, r.frameErr
+			return r.frameErr
 		}
 		r.advance(r.frame.Time)
 		r.process()
 		r.frame, r.frameErr = r.reader.Next()
 	}
-	return r.records, nil
+	return nil
 }
 
-// process shows the frame to the tracker. In a capture no end is this host, and
-// nothing is known of interfaces: what it holds passes by.
+// process shows the frame to the tracker, and to the inspector. In a capture no end
+// is this host, and nothing is known of interfaces: what it holds passes by.
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
@@ -163,6 +182,9 @@ func (r *Replay) process() {
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)
+	if outcome == packet.Decoded && r.inspects {
+		r.look()
+	}
 }
 
 // record turns the events into records; in the order of their times, where they
@@ -176,8 +198,11 @@ func (r *Replay) record(sort bool) {
 	}
 	observed := time.Now()
 	for i := range r.events {
-		if r.events[i].Kind == flow.EventStart {
+		switch r.events[i].Kind {
+		case flow.EventStart:
 			r.started++
+		case flow.EventEnd:
+			r.inspect.Ended(r.events[i].ID, r.now)
 		}
 		r.records = append(r.records, r.recordOf(&r.events[i], observed))
 	}

@@ -45,7 +45,7 @@ func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replay
 			t.Fatal(err)
 		}
 	}
-	if err := r.Start(Sink{Connections: r.told.take}); err != nil {
+	if err := r.Start(Sink{Connections: r.told.take, Exchanges: r.told.takeExchanges}); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -278,7 +278,7 @@ func BenchmarkReplay(b *testing.B) {
 			b.Fatal(err)
 		}
 		for err == nil {
-			_, err = r.batch()
+			err = r.batch()
 		}
 		if err != io.EOF || r.packets != 180000 {
 			b.Fatal(err, r.packets)

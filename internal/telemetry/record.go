@@ -85,8 +85,8 @@ type Connection struct {
 	Direction packet.Direction
 	// Interface is the name of the interface that carried the first packet.
 	Interface string
-	// Protocol is the value of network.protocol.name; empty while it is not known, and
-	// where it is none that Weir knows.
+	// Protocol is the value of network.protocol.name: http, tls, quic, dns or ssh;
+	// empty where it is not known, or another.
 	Protocol  string
 	Judgement Judgement
 	// FirstSeen is the time of the first packet, LastSeen that of the last.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -103,27 +104,29 @@ func TestSpansOfExchangesByDefault(t *testing.T) {
 
 // What is looked for follows from what can come out of it.
 func TestWantedExchanges(t *testing.T) {
-	all := engine.ExchangeKinds{HTTP: true, TLS: true, DNS: true, SSH: true}
+	all := engine.Report{HTTP: true, TLS: true, DNS: true, SSH: true}
+	somePolicy := component.MustNewID("connection_policy")
 	type signals struct{ logs, traces, metrics bool }
 	for _, c := range []struct {
 		name    string
 		signals signals
 		change  func(*Config)
-		want    engine.ExchangeKinds
+		want    engine.Report
 	}{
-		{"no pipeline", signals{}, nil, engine.ExchangeKinds{}},
+		{"no pipeline", signals{}, nil, engine.Report{}},
 		{"logs", signals{logs: true}, nil, all},
-		{"logs, an event off", signals{logs: true}, func(c *Config) { c.Events.WeirTLSHandshake.Enabled = false }, engine.ExchangeKinds{HTTP: true, DNS: true, SSH: true}},
-		{"traces", signals{traces: true}, nil, engine.ExchangeKinds{HTTP: true}},
-		{"traces without trust", signals{traces: true}, func(c *Config) { c.Traces.TrustTraceparent = "none" }, engine.ExchangeKinds{}},
+		{"logs, an event off", signals{logs: true}, func(c *Config) { c.Events.WeirTLSHandshake.Enabled = false }, engine.Report{HTTP: true, DNS: true, SSH: true}},
+		{"traces", signals{traces: true}, nil, engine.Report{HTTP: true}},
+		{"traces with a policy", signals{traces: true}, func(c *Config) { c.Policy = &somePolicy }, all},
+		{"traces without trust", signals{traces: true}, func(c *Config) { c.Traces.TrustTraceparent = "none" }, engine.Report{}},
 		{"traces of all", signals{traces: true}, func(c *Config) { c.Traces.Connections = tracesAll }, all},
-		{"metrics", signals{metrics: true}, nil, engine.ExchangeKinds{HTTP: true, DNS: true}},
+		{"metrics", signals{metrics: true}, nil, engine.Report{HTTP: true, DNS: true}},
 		{"metrics, one of DNS", signals{metrics: true}, func(c *Config) {
 			c.Metrics.WeirHTTPRequests.Enabled, c.Metrics.WeirDNSQueries.Enabled = false, false
-		}, engine.ExchangeKinds{DNS: true}},
+		}, engine.Report{DNS: true}},
 		{"metrics, none of them", signals{metrics: true}, func(c *Config) {
 			c.Metrics.WeirHTTPRequests.Enabled, c.Metrics.WeirDNSQueries.Enabled, c.Metrics.WeirDNSDuration.Enabled = false, false, false
-		}, engine.ExchangeKinds{}},
+		}, engine.Report{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, fake := newTestReceiver(t, c.change)
@@ -136,10 +139,11 @@ func TestWantedExchanges(t *testing.T) {
 			if c.signals.metrics {
 				r.metrics = consumertest.NewNop()
 			}
-			require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
+			host := newTestHost()
+			host.extensions[somePolicy] = &fakePolicy{}
+			require.NoError(t, r.Start(context.Background(), host))
 			require.NoError(t, r.Shutdown(context.Background()))
-			assert.Equal(t, c.want, fake.inspect.Events)
-			assert.Equal(t, c.want != engine.ExchangeKinds{}, fake.inspect.Events.Any())
+			assert.Equal(t, c.want, fake.inspect.Report)
 		})
 	}
 }
@@ -151,7 +155,7 @@ func TestInspectSettings(t *testing.T) {
 	require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
 	require.NoError(t, r.Shutdown(context.Background()))
 	assert.Equal(t, engine.InspectConfig{
-		HeaderNames: []string{"x-request-id", "accept"}, Query: true, Answers: true,
+		Report:   engine.Report{Headers: []string{"x-request-id", "accept"}, Query: true, Answers: true},
 		MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second,
 		Resolvers: []netip.AddrPort{
 			netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("192.0.2.54:5353"),

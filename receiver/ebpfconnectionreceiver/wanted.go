@@ -44,36 +44,38 @@ func wantedSpans(tracing telemetry.Tracing) selection {
 // signal that is in a pipeline.
 func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 	c := r.config
-	var kinds engine.ExchangeKinds
+	report := engine.Report{
+		Query:   c.Record.HTTP.Query,
+		Headers: c.Record.HTTP.headerNames(),
+		Answers: c.Record.DNS.Answers,
+	}
 	if r.logLane != nil {
-		kinds = engine.ExchangeKinds{
-			HTTP: c.Events.WeirHTTPRequest.Enabled, TLS: c.Events.WeirTLSHandshake.Enabled,
-			DNS: c.Events.WeirDNSQuery.Enabled, SSH: c.Events.WeirSSHHandshake.Enabled,
-		}
+		report.HTTP = c.Events.WeirHTTPRequest.Enabled
+		report.TLS = c.Events.WeirTLSHandshake.Enabled
+		report.DNS = c.Events.WeirDNSQuery.Enabled
+		report.SSH = c.Events.WeirSSHHandshake.Enabled
 	}
 	if r.traceLane != nil {
 		tracing := c.Traces.tracing()
-		// A request may be part of a trace that is believed. Of the others only those
-		// that were blocked become spans, which the engine tells in any case.
-		kinds.HTTP = kinds.HTTP || tracing.All || tracing.Trust != telemetry.TrustNone
-		kinds.TLS = kinds.TLS || tracing.All
-		kinds.DNS = kinds.DNS || tracing.All
-		kinds.SSH = kinds.SSH || tracing.All
+		// Without a policy nothing is blocked, and then a span is made only of requests
+		// that are part of a trace that is believed.
+		all := tracing.All || c.Policy != nil
+		report.HTTP = report.HTTP || all || tracing.Trust != telemetry.TrustNone
+		report.TLS = report.TLS || all
+		report.DNS = report.DNS || all
+		report.SSH = report.SSH || all
 	}
 	if r.exchanges != nil {
 		metrics := c.Metrics.wanted()
-		kinds.HTTP = kinds.HTTP || metrics.HTTPRequests
-		kinds.DNS = kinds.DNS || metrics.DNSQueries || metrics.DNSDuration
+		report.HTTP = report.HTTP || metrics.HTTPRequests
+		report.DNS = report.DNS || metrics.DNSQueries || metrics.DNSDuration
 	}
 	resolvers, _ := c.Names.resolvers() // it was checked
 	return engine.InspectConfig{
-		Events:      kinds,
-		HeaderNames: c.Record.HTTP.headerNames(),
-		Query:       c.Record.HTTP.Query,
-		Answers:     c.Record.DNS.Answers,
-		MaxBytes:    c.Inspect.MaxBytes,
-		MaxWait:     c.Inspect.MaxWait,
-		LateWait:    c.Inspect.LateWait,
-		Resolvers:   resolvers,
+		Report:    report,
+		MaxBytes:  c.Inspect.MaxBytes,
+		MaxWait:   c.Inspect.MaxWait,
+		LateWait:  c.Inspect.LateWait,
+		Resolvers: resolvers,
 	}
 }
