@@ -68,6 +68,8 @@ type Replay struct {
 	events   []flow.Event
 	records  []telemetry.Connection
 	said     []telemetry.Exchange
+	// saidAfter is how many of records came before each of said.
+	saidAfter []int
 
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -127,16 +129,34 @@ func (r *Replay) Start(sink Sink) error {
 func (r *Replay) run(sink Sink) {
 	for !r.stopped() {
 		err := r.batch()
-		if len(r.records) > 0 {
-			sink.Connections(r.records)
-		}
-		if len(r.said) > 0 && sink.Exchanges != nil {
-			sink.Exchanges(r.said)
-		}
+		r.hand(sink)
 		if err != nil && !r.stopped() { // a sink may wait until Shutdown
 			r.finish(err)
 			return
 		}
+	}
+}
+
+// hand gives the records of both kinds to the sink, in the order in which they came.
+func (r *Replay) hand(sink Sink) {
+	told := 0
+	for i := 0; i < len(r.said); {
+		after := r.saidAfter[i]
+		if after > told {
+			sink.Connections(r.records[told:after])
+			told = after
+		}
+		next := i + 1
+		for next < len(r.said) && r.saidAfter[next] == after {
+			next++
+		}
+		if sink.Exchanges != nil {
+			sink.Exchanges(r.said[i:next])
+		}
+		i = next
+	}
+	if told < len(r.records) {
+		sink.Connections(r.records[told:])
 	}
 }
 
@@ -157,7 +177,7 @@ const replayBatch = 1024
 func (r *Replay) batch() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records, r.said = r.records[:0], r.said[:0]
+	r.records, r.said, r.saidAfter = r.records[:0], r.said[:0], r.saidAfter[:0]
 	for range replayBatch {
 		if r.frameErr != nil {
 			r.inspect.Finish(r.now)

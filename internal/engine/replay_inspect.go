@@ -71,6 +71,7 @@ func (r *Replay) settle() {
 	for i := range said {
 		r.said = append(r.said, said[i])
 		r.said[len(r.said)-1].Observed = observed
+		r.saidAfter = append(r.saidAfter, len(r.records))
 	}
 	r.inspect.Reset()
 	r.record(false)
