@@ -116,7 +116,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
     note_candidate(k, f, p, end | (counted ? CANDIDATE_COUNTED : 0), last);
   } else if (f->flags & FLOW_DROP) {
     note_blocked(f, p, end);
-  } else if (counted) {
+  } else if (counted && !p->is_later_fragment) {
     int why = track_tcp(f, p, end);
     // What was on its way to the end that reset it is still to come.
     if (why == END_RST && (f->tcp & TCP_DATA) && !(f->flags & FLOW_CLOSED))

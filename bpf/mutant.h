@@ -29,6 +29,7 @@ enum mutant {
   MUTANT_JUDGED_ONCE = 17,           // a change of policy does not reach open connections
   MUTANT_FLOODED = 18,               // what a bridge floods is taken for its own
   MUTANT_SEEN_ONCE = 19,             // a fragment's next sighting is an overlap
+  MUTANT_NO_TUNNELS = 20, // a superpacket's segments lack the headers that a tunnel carries
 };
 
 #ifdef WEIR_MUTANTS

@@ -87,15 +87,6 @@ __noinline int admit(const struct flow_key *k, const struct flow *f) {
   return 0;
 }
 
-// Whether the source has acknowledged the destination's SYN, or more: it has seen
-// it, or guesses one number of 2^32. Where no SYN was seen, that it acknowledges.
-static __always_inline __u32 acks_answer(const struct flow *f) {
-  if (!has_tcp(f, TCP_SYN, DESTINATION))
-    return has_tcp(f, TCP_ACKS, SOURCE);
-  return has_tcp(f, TCP_ACKS, SOURCE) &&
-         is_within(f->acked[SOURCE], f->initial[DESTINATION] + 1, f->high[DESTINATION]);
-}
-
 // Notes that `end` has sent. The connection is settled when its source goes on
 // after the destination answered: made-up sources do not.
 static __always_inline void settle(struct flow *f, __u8 protocol, __u32 end) {

@@ -37,6 +37,7 @@ var mutants = []struct {
 	17: {"a change of policy does not reach open connections", false},
 	18: {"what a bridge floods is taken for the host's", false},
 	19: {"a fragment's next sighting is an overlap", false},
+	20: {"superpackets in tunnels are the tunnel's own", true},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.

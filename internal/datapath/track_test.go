@@ -68,6 +68,7 @@ type twins struct {
 	inForce   int     // the policy that the kernel has; -1: another
 	known     *totals // the kernel's, as they were left; nil: to be read
 	retries   int
+	given     []uint32 // the kernel's answers to the packets of the last run
 	sightings int
 	swaps     int
 	refused   int // frames that BPF_PROG_TEST_RUN does not take

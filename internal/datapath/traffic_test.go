@@ -188,6 +188,9 @@ func (g *traffic) segment(k *talk, end, payload int) (int, byte, int) {
 		{1, fin | ack, false},
 		{0, ack, false},
 	}
+	if k.stage == 2 && g.rarely(8) { // another server answers, too
+		k.stage, k.next[1] = 1, k.next[1]+3_000_000_000
+	}
 	if k.stage < len(script) && !g.rarely(4) {
 		s := script[k.stage]
 		k.stage++

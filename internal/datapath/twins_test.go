@@ -77,6 +77,7 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 	t.Helper()
 	forget(t, w.datapath)
 	w.datapath.drain(t)
+	w.given = w.given[:0]
 	if w.agent {
 		w.setAgent(t, true) // it must have been heard of lately
 	}
@@ -178,6 +179,7 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		t.Fatalf("run program on %x: %v", s.frame, err)
 	}
 	r.spans[i] = span{from, now(t)}
+	r.given = append(r.given, answer)
 	r.sightings++
 	var p packet.Packet
 	outcome := r.decode(&p, s)
