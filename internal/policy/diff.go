@@ -2,16 +2,16 @@ package policy
 
 import "slices"
 
-// Difference is what changed from one policy to another, for people and, as JSON,
+// Changes are what changed from one policy to another, for people and, as JSON,
 // for programs. Comments, order within lists and short forms make none.
-type Difference struct {
+type Changes struct {
 	Settings []FieldChange `json:"settings,omitempty"`
 	Groups   []GroupChange `json:"groups,omitempty"`
 	Rules    []RuleChange  `json:"rules,omitempty"`
 }
 
 // Empty says whether both policies say the same.
-func (d *Difference) Empty() bool {
+func (d *Changes) Empty() bool {
 	return len(d.Settings) == 0 && len(d.Groups) == 0 && len(d.Rules) == 0
 }
 
@@ -53,7 +53,7 @@ type RuleChange struct {
 }
 
 // Diff compares two policies. Both are loaded, and the error is that of Load.
-func Diff(before, after Document) (*Difference, error) {
+func Diff(before, after Document) (*Changes, error) {
 	a, err := outlineOf(before)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func Diff(before, after Document) (*Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Difference{
+	return &Changes{
 		Settings: fieldChanges(a.settings, b.settings),
 		Groups:   groupChanges(a.groups, b.groups),
 		Rules:    ruleChanges(a.rules, b.rules),

@@ -10,7 +10,7 @@ const mostTold = 8
 
 // Lines are the difference as text, a line each; lines that begin with spaces
 // belong to the one before.
-func (d *Difference) Lines() []string {
+func (d *Changes) Lines() []string {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, oneLine(fmt.Sprintf(format, args...))) }
 	for _, s := range d.Settings {

@@ -55,14 +55,14 @@ func (f *Facts) spokenText() string {
 	if f.Application.State != Known {
 		return f.protocolText()
 	}
-	return f.Application.Value.String()
+	return f.Application.Value.text()
 }
 
 // applicationNames are the application protocols in the order of their bits.
 var applicationNames = []string{"http", "tls", "quic", "dns", "ssh", "other"}
 
-// String lists the protocols, joined by "+".
-func (a Application) String() string {
+// text lists the protocols, joined by "+", as Question has them.
+func (a Application) text() string {
 	var names []string
 	for i, name := range applicationNames {
 		if a&(1<<i) != 0 {

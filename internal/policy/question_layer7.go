@@ -74,9 +74,9 @@ func (r *questionReader) agree(q *Question, implied Application) {
 	}
 	switch {
 	case implied&^said != 0:
-		r.fail("application", said.String()+" has no facts of "+(implied&^said).String(), "facts of one protocol")
+		r.fail("application", said.text()+" has no facts of "+(implied&^said).text(), "facts of one protocol")
 	case said&(said-1) != 0 && said != AppTLS|AppDNS:
-		r.fail("application", "a connection does not speak "+said.String(), accepted)
+		r.fail("application", "a connection does not speak "+said.text(), accepted)
 	case said != 0:
 		r.facts.Application = Is(said)
 	}
