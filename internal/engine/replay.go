@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ type ReplayConfig struct {
 	// UpdateInterval is the time between updates of a live connection, in the
 	// capture's time; 0: none.
 	UpdateInterval time.Duration
+	// Host are the addresses of the host that the capture was recorded on: what they
+	// send is outbound, what is sent to them inbound. Empty: all is forwarded.
+	Host []netip.Prefix
 	// OnChange is told when rules expire, in the capture's time. It must not
 	// block. It may be nil.
 	OnChange func(telemetry.PolicyChange)
@@ -153,12 +157,11 @@ func (r *Replay) batch() ([]telemetry.Connection, error) {
 	return r.records, nil
 }
 
-// process shows the frame to the tracker. In a capture no end is this host, and
-// nothing is known of interfaces: what it holds passes by.
+// process shows the frame to the tracker.
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	hook := flow.Hook{Interface: 1}
+	hook := r.hook()
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)
