@@ -98,9 +98,6 @@ func check(c *cobra.Command, file string) checked {
 	if err == nil {
 		p, warnings, err = policy.Load(doc)
 	}
-	for _, w := range warnings {
-		one.Warnings = append(one.Warnings, oddities{w.File, w.Line, w.Rule, w.Text, w.String()})
-	}
 	var all policy.Errors
 	switch {
 	case errors.As(err, &all):
@@ -112,6 +109,10 @@ func check(c *cobra.Command, file string) checked {
 	default:
 		one.OK, one.Rules = true, len(p.Rules)
 		one.Mode, one.DefaultAction, one.Capabilities = p.Mode.String(), p.DefaultAction.String(), p.Capabilities()
+		// Those of a policy with errors come from what could not be read.
+		for _, w := range warnings {
+			one.Warnings = append(one.Warnings, oddities{w.File, w.Line, w.Rule, w.Text, w.String()})
+		}
 	}
 	return one
 }
