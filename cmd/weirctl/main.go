@@ -41,7 +41,7 @@ Exit codes: 0 done; 1 failed, or a policy has errors; 2 usage; 3 a Weir runs;
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().Bool("json", false, "print JSON")
-	root.AddCommand(policyCommand(), evaluateCommand(), replayCommand(), unloadCommand(unload))
+	root.AddCommand(policyCommand(), evaluateCommand(), replayCommand(), suggestCommand(), unloadCommand(unload))
 	root.SetArgs(arguments)
 	root.SetIn(in)
 	root.SetOut(out)

@@ -153,7 +153,9 @@ func (s *Suggestion) Add(seen Seen) {
 		s.LeaveOut(bySafeguards, seen.Count)
 		return
 	}
-	seen.Name = usableName(seen.Name)
+	if seen.Name = usableName(seen.Name); !seen.Tuple.HasPorts() {
+		seen.Name = "" // only TCP and QUIC say names
+	}
 	k := service{direction: seen.Direction, protocol: seen.Tuple.Protocol}
 	switch {
 	case seen.Tuple.HasPorts():

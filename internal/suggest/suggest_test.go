@@ -312,3 +312,30 @@ func TestManySources(t *testing.T) {
 		t.Errorf("%v\n%s", err, text)
 	}
 }
+
+// Whatever a connection says, the policy can be read and allows it.
+func FuzzSuggest(f *testing.F) {
+	f.Add(uint8(2), uint8(6), []byte{192, 0, 2, 1, 203, 0, 113, 7}, uint16(443), "a.example")
+	f.Add(uint8(1), uint8(17), make([]byte, 32), uint16(0), "*.x\"]\n")
+	f.Add(uint8(3), uint8(58), make([]byte, 32), uint16(135), "xn--a.example.")
+	f.Fuzz(func(t *testing.T, direction, protocol uint8, addresses []byte, port uint16, name string) {
+		source, ok := netip.AddrFromSlice(addresses[:len(addresses)/2])
+		destination, also := netip.AddrFromSlice(addresses[len(addresses)/2:])
+		if !ok || !also || protocol == 1 && source.Is6() || protocol == 58 && source.Is4() {
+			return
+		}
+		if source.Is4In6() || destination.Is4In6() {
+			return // no packet's addresses
+		}
+		one := seen(packet.Direction(direction%3+1), protocol, source.String(), destination.String(), port, name)
+		_, p := suggested(t, DefaultConfig(), []Seen{one})
+		if d := p.Walk(Facts(&one)); usableName(name) == "" || !one.Tuple.HasPorts() {
+			one.Name = ""
+			if d = p.Walk(Facts(&one)); d.Action != policy.Allow && !safeguarded(&one) {
+				t.Errorf("%+v is not allowed", one)
+			}
+		} else if d.Action != policy.Allow && !safeguarded(&one) {
+			t.Errorf("%+v is not allowed: %+v", one, d)
+		}
+	})
+}
