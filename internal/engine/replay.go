@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,9 @@ type ReplayConfig struct {
 	// capture's time; 0: none.
 	UpdateInterval time.Duration
 	Inspect        InspectConfig
+	// Host are the addresses of the host that the capture was recorded on: what they
+	// send is outbound, what is sent to them inbound. Empty: all is forwarded.
+	Host []netip.Prefix
 	// OnChange is told when rules expire, in the capture's time. It must not
 	// block. It may be nil.
 	OnChange func(telemetry.PolicyChange)
@@ -193,12 +197,11 @@ func (r *Replay) batch() error {
 	return nil
 }
 
-// process shows the frame to the tracker, and to the inspector. In a capture no end
-// is this host, and nothing is known of interfaces: what it holds passes by.
+// process shows the frame to the tracker, and to the inspector.
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	hook := flow.Hook{Interface: 1}
+	hook := r.hook()
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)

@@ -33,7 +33,7 @@ func (r *Replay) Apply(generation uint64, p *policy.Policy, _ *Return) error {
 func (r *Replay) warnOf(p *policy.Policy) {
 	var directed []string
 	for i := range p.Rules {
-		if p.Rules[i].Direction&policy.Forwarded == 0 {
+		if len(r.config.Host) == 0 && p.Rules[i].Direction&policy.Forwarded == 0 {
 			directed = append(directed, p.Rules[i].Name)
 		}
 	}
