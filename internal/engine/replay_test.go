@@ -4,19 +4,16 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap/zaptest"
 
-	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -48,7 +45,7 @@ func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replay
 			t.Fatal(err)
 		}
 	}
-	if err := r.Start(r.told.take); err != nil {
+	if err := r.Start(Sink{Connections: r.told.take, Exchanges: r.told.takeExchanges}); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -109,46 +106,6 @@ end       forwarded tcp 192.0.2.20:42000 → 198.51.100.7:443 timeout 25ms ↑ 1
 	stats := r.Stats()
 	if r.err != nil || r.packets != 45 || r.started != 9 || stats.FlowEntries != 0 || stats.Generation != 0 || stats.Rules != 0 {
 		t.Errorf("error %v, %d packets, %d connections, %+v", r.err, r.packets, r.started, stats)
-	}
-}
-
-// The host's addresses tell inbound and outbound connections.
-func TestReplayDirections(t *testing.T) {
-	addresses := []netip.Prefix{netip.MustParsePrefix("192.0.2.20/32"), netip.MustParsePrefix("2001:db8::/64")}
-	r := replay(t, samplePath, `
-rules:
-  - {name: in, action: block, direction: inbound, layer4: {tcp: 22}}
-  - {name: out, action: allow, direction: outbound}`, func(c *ReplayConfig) { c.Addresses = addresses })
-	var got []string
-	for _, record := range r.told.records {
-		if record.Kind == telemetry.ConnectionStart {
-			got = append(got, fmt.Sprintf("%v %v:%d %s", record.Direction, record.Tuple.Destination, record.Tuple.DestinationPort, record.Judgement.Rule))
-		}
-	}
-	want := []string{
-		"outbound 192.0.2.1:53 out", "outbound 198.51.100.7:80 out", "outbound 2001:db8:1::7:80 out", "outbound 198.51.100.7:0 out",
-		"inbound 192.0.2.20:22 in", "inbound 192.0.2.20:23 ", "inbound 192.0.2.20:3389 ", "outbound 203.0.113.50:873 out", "outbound 198.51.100.7:443 out",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s", strings.Join(got, "\n"))
-	}
-	// Of what has none of them, and of packets to all.
-	for _, test := range []struct {
-		from, to string
-		want     flow.Hook
-	}{
-		{"198.51.100.7", "203.0.113.50", flow.Hook{Interface: 1}},
-		{"198.51.100.7", "224.0.0.251", flow.Hook{Interface: 1, ForHost: true}},
-		{"0.0.0.0", "255.255.255.255", flow.Hook{Interface: 1, ForHost: true}},
-		{"192.0.2.20", "224.0.0.251", flow.Hook{Interface: 1, Egress: true, SentByHost: true}},
-		{"192.0.2.20", "192.0.2.20", flow.Hook{Interface: 1, Egress: true, SentByHost: true}},
-		{"127.0.0.1", "127.0.0.1", flow.Hook{Interface: 1, Egress: true, SentByHost: true, Loopback: true}},
-		{"2001:db8::1:2", "2001:db8:1::7", flow.Hook{Interface: 1, Egress: true, SentByHost: true}},
-	} {
-		p := &packet.Packet{Tuple: packet.Tuple{Source: netip.MustParseAddr(test.from), Destination: netip.MustParseAddr(test.to)}}
-		if got := r.hook(p); got != test.want {
-			t.Errorf("%s → %s: %+v", test.from, test.to, got)
-		}
 	}
 }
 
@@ -282,7 +239,7 @@ func TestReplayWaits(t *testing.T) {
 	}
 	blocked, free := make(chan struct{}), make(chan struct{})
 	calls := 0
-	if err := r.Start(func([]telemetry.Connection) { calls++; close(blocked); <-free }); err != nil {
+	if err := r.Start(Sink{Connections: func([]telemetry.Connection) { calls++; close(blocked); <-free }}); err != nil {
 		t.Fatal(err)
 	}
 	<-blocked
@@ -321,7 +278,7 @@ func BenchmarkReplay(b *testing.B) {
 			b.Fatal(err)
 		}
 		for err == nil {
-			_, err = r.batch()
+			err = r.batch()
 		}
 		if err != io.EOF || r.packets != 180000 {
 			b.Fatal(err, r.packets)

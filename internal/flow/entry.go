@@ -2,6 +2,7 @@ package flow
 
 import (
 	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
 )
 
 // rerouted is for how long, in nanoseconds, the packets of an end must have been
@@ -30,11 +31,16 @@ type entry struct {
 	shadowRule uint32
 	ifindex    uint32 // of the first packet
 
+	// names are those that DNS had answered the destination for when the first packet
+	// came: what comes later does not count.
+	names []string
+
 	direction    packet.Direction
 	verdict      Verdict
 	action       Action
 	reason       Reason
 	shadowAction Action
+	application  policy.Application
 	end          End
 
 	sourceIsHigh bool

@@ -1,6 +1,9 @@
 package flow
 
-import "github.com/weirnet/weir/internal/packet"
+import (
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+)
 
 // The numbers of these are those of bpf/flow.h and of internal/telemetry.
 type (
@@ -40,13 +43,19 @@ const (
 	Block
 )
 
-// The reasons that a judgement at the packet can have.
+// The reasons. Those from ReasonKept on come with Settle only.
 const (
 	ReasonNone Reason = iota
 	ReasonRule
 	ReasonDefault
 	ReasonSafeguard
 	ReasonPending
+	ReasonKept
+	ReasonMalformed
+	ReasonLimit
+	ReasonOverload
+	ReasonAgentDown
+	ReasonNotSeen
 )
 
 // The end reasons.
@@ -78,6 +87,7 @@ type Event struct {
 	Action            Action
 	Reason            Reason
 	ShadowAction      Action
+	Application       policy.Application // 0: not known
 	// End is valid for EventEnd; of an earlier event it is why the connection is
 	// dropped and will end, if it was cut.
 	End     End
@@ -90,7 +100,7 @@ func (e *entry) tell(kind Kind, time int64, events []Event) []Event {
 		Direction: e.direction, Interface: e.ifindex, Sent: e.counted,
 		Tables: e.tables, Rule: e.rule, ShadowRule: e.shadowRule,
 		Verdict: e.verdict, Action: e.action, Reason: e.reason, ShadowAction: e.shadowAction,
-		End: e.end, Prevent: e.prevent,
+		Application: e.application, End: e.end, Prevent: e.prevent,
 	})
 }
 

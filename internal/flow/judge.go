@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"slices"
 	"time"
 
 	"github.com/weirnet/weir/internal/packet"
@@ -37,20 +36,13 @@ func (t *Tracker) Swap(p *policy.Policy) (tables uint32, matches []uint64) {
 		blockMalformed: p.OnError.For(policy.Malformed) == policy.Block,
 		blockNonIP:     p.NonIP == policy.Block,
 		related:        p.Safeguards.ICMPErrors,
+		promoted:       p.WithShadows(),
 	}
 	v.matches = make([]uint64, len(v.walked))
 	for i := range v.walked {
 		for _, tr := range v.walked[i].Transports {
 			v.aging = v.aging || tr.Over > 0
 		}
-	}
-	if slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Shadow }) {
-		all := *p
-		all.Rules = slices.Clone(p.Rules)
-		for i := range all.Rules {
-			all.Rules[i].Shadow = false
-		}
-		v.promoted = &all
 	}
 	if t.version != nil {
 		v.tables, matches = t.version.tables+1, t.version.matches
@@ -97,19 +89,26 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
+	v.enforce(e, answer.Rule)
+	return d
+}
+
+// enforce makes of e's action what becomes of its packets; r is the rule that gave
+// it, nil for the default.
+func (v *version) enforce(e *entry, r *policy.Rule) {
+	e.verdict, e.drop, e.reject = Detected, false, false
 	if !v.prevent {
-		return d
+		return
 	}
 	switch e.action {
 	case Block:
 		e.verdict, e.drop = Blocked, true
-		e.reject = v.wantsReject(answer.Rule, e.direction)
+		e.reject = v.wantsReject(r, e.direction)
 	case Allow:
 		e.verdict = Allowed
 	default:
 		e.verdict = Pending
 	}
-	return d
 }
 
 // walkShadows sets what differs with the shadow rules, and returns the shadow rule
@@ -133,7 +132,7 @@ func (t *Tracker) setFacts(e *entry, age int64) {
 		Source: e.tuple.Source, Destination: e.tuple.Destination,
 		SourcePort: e.tuple.SourcePort, DestinationPort: e.tuple.DestinationPort,
 		ICMPType: e.tuple.ICMPType, ICMPCode: e.tuple.ICMPCode,
-		Age: time.Duration(age), Loopback: e.loopback, OwnSocket: e.own,
+		Age: time.Duration(age), Loopback: e.loopback, OwnSocket: e.own, Names: e.names,
 	}
 	if e.neighbor {
 		f.HopLimit = 255

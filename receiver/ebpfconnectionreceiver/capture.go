@@ -26,7 +26,7 @@ func (e replayEngine) LastGeneration() uint64 { return 0 }
 func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
 
 // openReplay makes the engine that replays config.CaptureFile.
-func (r *connectionReceiver) openReplay(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
+func (r *connectionReceiver) openReplay(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
 	timeouts := config.FlowTable.Timeouts
 	addresses, err := config.captureAddresses()
 	if err != nil {
@@ -34,12 +34,13 @@ func (r *connectionReceiver) openReplay(config *Config, changed func(telemetry.P
 	}
 	e, err := engine.NewReplay(engine.ReplayConfig{
 		Path:       config.CaptureFile,
-		Addresses:  addresses,
+		Host:       addresses,
 		MaxEntries: config.FlowTable.MaxEntries,
 		Timeouts: engine.Timeouts{
 			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,
 		},
 		UpdateInterval: config.UpdateInterval,
+		Inspect:        inspect,
 		OnChange:       changed,
 		OnEnd:          r.captureEnded,
 	}, logger)
