@@ -36,6 +36,7 @@ type entry struct {
 	reason       Reason
 	shadowAction Action
 	end          End
+	application  uint8
 
 	sourceIsHigh bool
 	prevent      bool
@@ -49,6 +50,9 @@ type entry struct {
 	loopback     bool
 	neighbor     bool
 	own          bool
+	looked       bool // it is looked into
+	begun        bool // and there was something to see
+	awaits       bool // closed, but its end is not told yet: Settle is to say what it was
 	follower     bool // judged under other addresses: passes, is not told of or counted
 }
 
