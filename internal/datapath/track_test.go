@@ -17,6 +17,8 @@ const (
 	sequencesPerRound  = 300
 	sequencesPerSwap   = 30 // of so many one has changes of policy, which take 30 ms each
 	rerouted           = 50 * time.Millisecond
+	tick               = 1 << 20 * time.Nanosecond // of bpf/flow.h
+	lingers            = time.Second               // LINGER_NS of bpf/sweep.h
 	paused             = 60 * time.Millisecond
 	rememberedDatagram = 512
 	rejectBurst        = 64 // REJECT_BURST of bpf/reject.h

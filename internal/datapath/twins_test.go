@@ -32,14 +32,18 @@ func (w *twins) try(t testing.TB, steps []step) string {
 	return ""
 }
 
-// isTight: the kernel's clock is read within a span, the reference's before it.
+// tight are times between two packets at which the clocks may disagree.
+type tight struct{ from, to time.Duration }
+
+// isTight: the kernel's clock is read within a span, the reference's before it. Of
+// hooks the kernel compares ticks, of about a millisecond each (bpf/life.h).
 func (w *twins) isTight(spans []span) bool {
-	limits := []time.Duration{rerouted}
+	limits := []tight{{rerouted - 2*tick, rerouted + 2*tick}, {lingers, lingers}}
 	for _, p := range w.policies {
 		for _, rule := range p.policy.Rules {
 			for _, tr := range rule.Transports {
 				if tr.Over > 0 {
-					limits = append(limits, tr.Over)
+					limits = append(limits, tight{tr.Over, tr.Over})
 				}
 			}
 		}
@@ -47,7 +51,7 @@ func (w *twins) isTight(spans []span) bool {
 	for i, a := range spans {
 		for _, b := range spans[i+1:] {
 			for _, limit := range limits {
-				if b.from-a.to <= int64(limit) && int64(limit) <= b.to-a.from {
+				if b.from-a.to <= int64(limit.to) && int64(limit.from) <= b.to-a.from {
 					return true
 				}
 			}
