@@ -417,6 +417,17 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// eventsOf is what was told since of a connection.
+func eventsOf(t *testing.T, d *Datapath, id uint64) (list []told) {
+	t.Helper()
+	for _, e := range d.drain(t) {
+		if e.ID == id {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
 // TestDone: nothing is copied after it, and the end is told at once.
 func TestDone(t *testing.T) {
 	p := newPeer(t)
@@ -440,9 +451,8 @@ func TestDone(t *testing.T) {
 	if list := c.wait("", func([]Copy) bool { return true }); len(list) != 2 {
 		t.Errorf("%d copies", len(list))
 	}
-	events := d.drain(t)
-	last := events[len(events)-1]
-	if last.Kind != 4 || last.Application != ApplicationSSH {
+	events := eventsOf(t, d, s.ID)
+	if last := events[len(events)-1]; last.Kind != 4 || last.Application != ApplicationSSH {
 		t.Errorf("%+v", last)
 	}
 	if r := settle(t, d, s); r != SettledGone {
@@ -461,7 +471,7 @@ func TestEndWaitsForDone(t *testing.T) {
 	d, c := looking(t, Look{TCP: true})
 	exchange(t, p, "tcp4", false, 10)
 	list := c.wait("end", ended)
-	if events := d.drain(t); len(events) != 1 || events[0].Kind != 1 || !events[0].Looked {
+	if events := eventsOf(t, d, list[0].ID); len(events) != 1 || events[0].Kind != 1 || !events[0].Looked {
 		t.Fatalf("%+v", events)
 	}
 	s := Settlement{
@@ -476,7 +486,7 @@ func TestEndWaitsForDone(t *testing.T) {
 	if r := settle(t, d, s); r != Settled {
 		t.Errorf("settled: %d", r)
 	}
-	events := d.drain(t)
+	events := eventsOf(t, d, s.ID)
 	if len(events) != 2 || events[0].Kind != 2 || events[1].Kind != 4 || events[1].Application != ApplicationHTTP || events[1].Action != 1 {
 		t.Errorf("%+v", events)
 	}
