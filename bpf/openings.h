@@ -8,6 +8,7 @@
 #define WEIR_OPENINGS_H
 
 #include "flood.h"
+#include "look_state.h"
 #include "tcp_state.h"
 #include "tell.h"
 
@@ -54,7 +55,8 @@ static __always_inline __u32 evict(struct opening_slot *s, __u32 spares_streams)
     return 0;
   if (!(f->flags & FLOW_FOLLOWER)) {
     close_flow(f, f->flags & FLOW_DROP ? f->end ? f->end : END_BLOCKED : END_EVICTED);
-    clear_bits(&f->flags, FLOW_LINGERS);
+    clear_bits(&f->flags, FLOW_LINGERS | FLOW_AWAITS);
+    end_look(&key, f);
     if (tell_due(&key, f)) {
       set_bits(&f->flags, FLOW_QUIET); // no room for the event: it is counted
       fold_due(&key, f);

@@ -48,6 +48,12 @@ static __always_inline int has_odd_flags(const struct packet *p) {
   return !(p->tcp_flags & (TCP_FLAG_ACK_ | TCP_FLAG_RST_));
 }
 
+// Whether the packet can only be the first of a connection.
+static __always_inline __u32 opens(const struct packet *p) {
+  return p->protocol == IPPROTO_TCP && !p->is_later_fragment && !has_odd_flags(p) &&
+         (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_)) == TCP_FLAG_SYN_;
+}
+
 static __always_inline void close_flow(struct flow *f, enum end_reason why) {
   if (f->flags & FLOW_CLOSED)
     return;

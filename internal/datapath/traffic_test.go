@@ -44,6 +44,8 @@ func (g *traffic) sequence(swaps bool) []step {
 			g.steps = append(g.steps, step{kind: aSweep, sweep: g.IntN(32)})
 		case g.rarely(2000):
 			g.steps = append(g.steps, step{kind: aPause})
+		case g.rarely(10):
+			g.settlement(g.talks[g.IntN(len(g.talks))])
 		case g.rarely(9):
 			g.failure(g.talks[g.IntN(len(g.talks))])
 		default:

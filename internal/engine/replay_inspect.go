@@ -59,12 +59,14 @@ func (r *Replay) settle() {
 		return
 	}
 	r.events = r.events[:0]
+	v := r.versions.latest()
 	for i := range found {
 		s := &found[i]
-		r.events, _ = r.tracker.Settle(&flow.Settlement{
-			ID: s.ID, Tuple: s.Tuple, Tables: s.Tables, Rule: s.Rule, ShadowRule: s.ShadowRule, Matched: s.Matched,
-			Action: flow.Action(s.Action), Reason: flow.Reason(s.Reason), ShadowAction: flow.Action(s.ShadowAction),
-			Application: s.Application,
+		_, r.events = r.tracker.Settle(&flow.Settlement{
+			ID: s.ID, Tuple: s.Tuple, Judged: s.Action != 0, Tables: s.Tables, Rule: s.Rule,
+			Action: flow.Action(s.Action), Reason: flow.Reason(s.Reason), Reject: v.rejectOf(s.Rule),
+			ShadowRule: s.Matched, ShadowAction: flow.Action(s.ShadowAction),
+			JudgeAt: unixNano(s.JudgeAt), Application: applicationNumber(s.Application),
 		}, r.events)
 	}
 	observed := time.Now()

@@ -55,6 +55,7 @@ func (r *Replay) install(generation uint64, p *policy.Policy, now time.Time) {
 			v.rules = append(v.rules, rule.Name)
 		}
 	}
+	v.rejects = rejectsOf(at)
 	v.tables, _ = r.tracker.Swap(at)
 	r.versions.add(v)
 	r.expiry = p.NextExpiry(now)
@@ -92,7 +93,7 @@ func (r *Replay) recordOf(e *flow.Event, observed time.Time) telemetry.Connectio
 		ID:        e.ID,
 		Tuple:     e.Tuple,
 		Direction: e.Direction,
-		Protocol:  e.Application.String(),
+		Protocol:  protocolName(e.Application),
 		Judgement: telemetry.Judgement{
 			Rule:    v.ruleName(e.Rule),
 			Verdict: telemetry.Verdict(e.Verdict),

@@ -1,6 +1,8 @@
 package inspector
 
 import (
+	"time"
+
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
@@ -19,6 +21,9 @@ type Settlement struct {
 	// Action is 0 while it is undecided.
 	Action, ShadowAction policy.Action
 	Reason               policy.Reason
+	// JudgeAt is when a rule's duration is over, so that it must be judged again; zero:
+	// never.
+	JudgeAt time.Time
 	// Application is the protocol that the connection began with; 0: not known yet, or
 	// never.
 	Application policy.Application
@@ -46,9 +51,13 @@ func (i *Inspector) settle(c *conn) {
 		return
 	}
 	c.told, c.windows, c.toldApp = *j, windows, c.application
+	var at time.Time
+	if c.judgeAt > 0 {
+		at = c.FirstSeen.Add(c.judgeAt)
+	}
 	i.settlements = append(i.settlements, Settlement{
 		ID: c.ID, Tuple: c.Tuple, Tables: j.tables, Rule: j.rule, ShadowRule: j.shadowRule, Matched: j.matched,
-		Action: j.action, ShadowAction: j.shadowAction, Reason: j.reason,
+		Action: j.action, ShadowAction: j.shadowAction, Reason: j.reason, JudgeAt: at,
 		Application: c.application, Windows: windows,
 	})
 }
