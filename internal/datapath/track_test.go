@@ -15,7 +15,7 @@ var generatedSequences = flag.Int("weir.sequences", 3000, "sequences of packets 
 const (
 	policiesAtOnce     = 3
 	sequencesPerRound  = 300
-	sequencesPerSwap   = 30 // of so many one has changes of policy, which take 30 ms each
+	sequencesPerSwap   = 12 // of so many one has changes of policy, which take 30 ms each
 	rerouted           = 50 * time.Millisecond
 	tick               = 1 << 20 * time.Nanosecond // of bpf/flow.h
 	lingers            = time.Second               // LINGER_NS of bpf/sweep.h
