@@ -71,7 +71,8 @@ type twins struct {
 	look      Look
 	known     *totals // the kernel's, as they were left; nil: to be read
 	retries   int
-	given     []uint32 // the kernel's answers to the packets of the last run
+	slower    time.Duration // how long a change of policy is to take longer
+	given     []uint32      // the kernel's answers to the packets of the last run
 	sightings int
 	swaps     int
 	refused   int // frames that BPF_PROG_TEST_RUN does not take
