@@ -2,7 +2,9 @@ package datapath
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirnet/weir/internal/flow"
+	"github.com/weirnet/weir/internal/packet"
 )
 
 // foundCases is where a failing test leaves the least sequence that shows a
@@ -53,6 +58,9 @@ func (w *twins) write(steps []step) string {
 			}
 		case aPause:
 			b.WriteString("pause\n")
+		case aSettlement:
+			text, _ := json.Marshal(settleText{s.settle.tuple, s.settle.otherEpoch, s.settle.otherTables, s.settle.of})
+			fmt.Fprintf(&b, "settle %s\n", text)
 		case aSweep:
 			fmt.Fprintf(&b, "sweep %d\n", s.sweep)
 		case aPacket:
@@ -121,7 +129,20 @@ func (w *twins) load(t testing.TB, text string) (steps []step, err error) {
 	return steps, nil
 }
 
+// settleText is how a settlement is written, as JSON.
+type settleText struct {
+	Tuple       packet.Tuple
+	OtherEpoch  bool
+	OtherTables bool
+	Of          flow.Settlement
+}
+
 func (w *twins) loadStep(words []string) (step, error) {
+	if words[0] == "settle" && len(words) == 2 {
+		var s settleText
+		err := json.Unmarshal([]byte(words[1]), &s)
+		return step{kind: aSettlement, settle: settleStep{s.Tuple, s.OtherEpoch, s.OtherTables, s.Of}}, err
+	}
 	if words[0] == "sweep" && len(words) == 2 {
 		bits, err := strconv.Atoi(words[1])
 		return step{kind: aSweep, sweep: bits}, err
@@ -147,6 +168,36 @@ func (w *twins) loadStep(words []string) (step, error) {
 	}
 	s.frame, err = hex.DecodeString(to + words[5])
 	return s, err
+}
+
+// TestWrittenSteps: a sequence that is written is read as the same.
+func TestWrittenSteps(t *testing.T) {
+	w := newTwins(t, open(t))
+	r := rand.New(rand.NewPCG(1, 2))
+	w.round(t, r)
+	g := &traffic{Rand: r, world: w.world}
+	kinds := map[stepKind]int{}
+	for range 200 {
+		steps := append([]step{{kind: aSwap}}, g.sequence(true)...)
+		text := w.write(steps)
+		for _, s := range steps {
+			kinds[s.kind]++
+		}
+		policies := w.policies
+		again, err := w.load(t, text)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if got := w.write(again); got != text {
+			t.Fatalf("written\n%s\nand then\n%s", text, got)
+		}
+		w.policies = policies
+	}
+	for kind := range aSettlement + 1 {
+		if kinds[kind] == 0 && kind != aPause {
+			t.Errorf("no step of kind %d was among them", kind)
+		}
+	}
 }
 
 // TestFoundCases runs the sequences that once showed a difference.
