@@ -55,6 +55,8 @@ type conn struct {
 	// not seen.
 	loss    policy.Cause
 	judgeAt time.Duration // the age at which to judge again; 0: none
+	// open: the last walk was undecided, whatever the verdict before.
+	open    bool
 	toldApp policy.Application
 	windows [2]Window // as told
 	skipTo  [2]uint64 // the offset at which Window.Until lies
@@ -144,13 +146,7 @@ func (i *Inspector) evicted(s *stream.Conversation) {
 	}
 	i.counts[Evicted]++
 	if c.phase != done {
-		c.loss = policy.Overload
-		if c.facts.Application.State == policy.Unknown {
-			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
-		}
-		i.stop(c)
-		c.seal(policy.Overload)
-		i.judge(c)
+		i.giveUp(c, policy.Overload)
 		i.settle(c)
 	}
 	i.forget(c)

@@ -35,6 +35,7 @@ type Inspector struct {
 	learner  learner
 	message  dns.Message
 	counts   [counterCount]uint64
+	suspect  bool // the last packet
 
 	now         time.Time // of the packet at hand
 	exchanges   []telemetry.Exchange
@@ -104,7 +105,7 @@ type LeftOut struct {
 // where the connection's verdict counts. The packets of a connection come in the
 // order in which they were seen.
 func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
-	i.now = p.Time
+	i.now, i.suspect = p.Time, false
 	c := i.byID[of.ID]
 	if c == nil {
 		if of.Own {

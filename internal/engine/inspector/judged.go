@@ -1,0 +1,79 @@
+package inspector
+
+import (
+	"time"
+
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// Judged says how far an end's bytes have been judged: those before the sequence
+// number can go on, none of those from there on before there is a verdict. With all,
+// they all can, unless the connection is blocked. It is for TCP.
+func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
+	c := i.byID[id]
+	switch {
+	case c == nil || c.phase == done:
+		return 0, true
+	case end == server && (c.phase == detecting || c.answersPass()):
+		return 0, true
+	case end == server && c.open:
+		// What the client is told may be what it waits for to go on.
+		return c.streams.Stream(server).Sequence(c.base[server]), false
+	case !c.open && !c.byRequest():
+		return 0, true
+	}
+	at := c.base[end]
+	if c.phase == reading {
+		judged := c.reader.judged(end)
+		if judged == everything {
+			return 0, true
+		}
+		at += judged
+	}
+	return c.streams.Stream(end).Sequence(at), false
+}
+
+// answersPass: no criterion asks for what the server answers.
+func (c *conn) answersPass() bool {
+	switch c.reader.(type) {
+	case *httpReader, *dnsReader, *textReader:
+		return true
+	}
+	return false
+}
+
+// byRequest: what comes is judged anew, whatever the connection's verdict.
+func (c *conn) byRequest() bool {
+	if c.phase == detecting {
+		return c.base != [2]uint64{} // behind a change of protocol
+	}
+	return c.answersPass()
+}
+
+// Suspect says whether the last packet has bytes of which nobody knows what their
+// receiver makes of them: they came before and had other content, or may have had, or
+// are where no receiver expects them.
+func (i *Inspector) Suspect() bool { return i.suspect }
+
+// GiveUp says that no more is waited for: what is not known of a connection cannot be
+// known any more, for a cause.
+func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
+	if c := i.byID[id]; c != nil && c.phase != done {
+		i.now = now
+		i.giveUp(c, cause)
+		i.settle(c)
+	}
+}
+
+func (i *Inspector) giveUp(c *conn, cause policy.Cause) {
+	c.loss = cause
+	if c.facts.Application.State == policy.Unknown {
+		c.facts.Application = policy.Lost[policy.Application](cause)
+	}
+	if _, http := c.reader.(*httpReader); http {
+		c.facts.HTTP = lostHTTP(cause) // those known are of a request before
+	}
+	i.stop(c)
+	c.seal(cause)
+	i.judge(c)
+}
