@@ -39,6 +39,8 @@ type lookedAt struct {
 	key datapath.FlowKey
 	// wants is what the inspector wants of each end.
 	wants [2]inspector.Window
+	// names are those of the destination when the first packet came.
+	names []string
 	// credit is what the kernel may still copy of each end.
 	credit [2]int
 	tcp    bool
@@ -84,23 +86,42 @@ const settleAtOnce = 64
 
 // copy shows a packet to the inspector.
 func (l *look) copy(c *datapath.Copy) {
-	k := l.seen[c.ID]
-	of := inspector.Connection{
-		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
-		FirstSeen: c.First, Loopback: c.Loopback,
-	}
+	k := l.lookAt(c)
 	if k == nil {
-		if l.isGone(c.ID) {
-			return
-		}
-		k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
-		for end := range 2 {
-			k.wants[end].Wants, k.credit[end] = true, k.most()
-		}
-		l.seen[c.ID] = k
-		of.Names = l.names.Lookup(c.Tuple.Destination, c.Time)
+		return
 	}
 	k.credit[c.End] = c.Credit
+	of, p := packetOf(k, c)
+	l.inspector.Packet(&of, &p)
+	if k.needsCredit(c.End) {
+		l.list(k)
+	}
+}
+
+// lookAt finds the connection of a packet; nil where it was given up.
+func (l *look) lookAt(c *datapath.Copy) *lookedAt {
+	k := l.seen[c.ID]
+	if k != nil {
+		return k
+	}
+	if l.isGone(c.ID) {
+		return nil
+	}
+	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
+	for end := range 2 {
+		k.wants[end].Wants, k.credit[end] = true, k.most()
+	}
+	l.seen[c.ID] = k
+	k.names = l.names.Lookup(c.Tuple.Destination, c.Time)
+	return k
+}
+
+// packetOf is a packet in the words of the inspector.
+func packetOf(k *lookedAt, c *datapath.Copy) (inspector.Connection, inspector.Packet) {
+	of := inspector.Connection{
+		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
+		FirstSeen: c.First, Loopback: c.Loopback, Names: k.names,
+	}
 	p := inspector.Packet{
 		Time: c.Time, End: c.End, Seq: c.Seq, Ack: c.Ack, Flags: c.Flags, Payload: c.Payload, Missing: c.Missing,
 	}
@@ -109,10 +130,7 @@ func (l *look) copy(c *datapath.Copy) {
 	} else if c.Fragment {
 		p.Missing = max(p.Missing, 1) // how much is in the others is not told
 	}
-	l.inspector.Packet(&of, &p)
-	if k.needsCredit(c.End) {
-		l.list(k)
-	}
+	return of, p
 }
 
 // ended lets go of a connection that is over: the record of its end waits for that.
