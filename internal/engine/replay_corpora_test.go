@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -151,9 +152,9 @@ func TestArkime(t *testing.T) {
 		FirstPacket, LastPacket int64
 		Protocol                []string
 	}
-	folder := filepath.Join(corpora, "arkime")
+	folder := corpora.Path(t, "arkime")
 	var expected []expectedFlow
-	for _, s := range readLines[session](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, s := range corpora.Expected[session](t, "arkime") {
 		if s.Source.IP == "" {
 			continue // frames that hold no IP packet
 		}
@@ -177,16 +178,10 @@ var suricataProtocols = map[any]int{
 }
 
 func TestSuricata(t *testing.T) {
-	type check struct {
-		Pcap  string
-		Test  string
-		Count int
-		Match map[string]any
-	}
-	folder := filepath.Join(corpora, "suricata", "flow")
+	folder := corpora.Path(t, "suricata", "flow")
 	var expected []expectedFlow
 	seen := map[string]bool{}
-	for _, c := range readLines[check](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, c := range corpora.Expected[corpora.Check](t, "suricata", "flow") {
 		source, _ := c.Match["src_ip"].(string)
 		destination, _ := c.Match["dest_ip"].(string)
 		text, _ := json.Marshal(c.Match)

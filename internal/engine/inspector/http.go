@@ -81,6 +81,7 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 		return
 	}
 	var inner *http.Message
+	missed := false
 	for k := range messages {
 		m := &messages[k]
 		switch m.Kind {
@@ -88,13 +89,14 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 			r.request(i, c, m)
 		case http.Response:
 			if m.Status >= 200 || m.Status == 101 {
-				r.answer(i, m, m.Status)
+				r.answer(i, c, m, m.Status)
 			}
 		case http.Unanswered:
-			r.answer(i, m, 0)
+			r.answer(i, c, m, 0)
 		case http.Broken:
 			if m.End == http.Client {
 				r.broken(i, c, m)
+				missed = m.Reason.Cause() == policy.NotSeen && c.loss == 0
 			}
 		case http.Switched:
 			if m.Stream == 0 {
@@ -110,6 +112,8 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 	}
 	r.parser.Reset()
 	switch {
+	case missed && c.phase == reading:
+		i.miss(c)
 	case begins:
 		i.restart(c, at)
 	case c.phase == reading && !r.parser.Wants(http.Client) && !r.parser.Wants(http.Server):
@@ -158,8 +162,14 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 }
 
 // answer ends the record of a request with its status; 0: none comes.
-func (r *httpReader) answer(i *Inspector, m *http.Message, status uint16) {
+func (r *httpReader) answer(i *Inspector, c *conn, m *http.Message, status uint16) {
 	e := r.open[m.Exchange]
+	if e == nil && m.Exchange == 0 && status != 0 && i.config.Report.HTTP {
+		unasked := i.exchange(c, telemetry.HTTPRequest, &c.judged)
+		unasked.Protocol, unasked.Version, unasked.Problem = "http", m.Version, "the request was not seen"
+		unasked.HTTP = &telemetry.HTTPExchange{}
+		e = &unasked
+	}
 	if e == nil {
 		return
 	}

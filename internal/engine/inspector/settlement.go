@@ -84,7 +84,7 @@ func (i *Inspector) window(c *conn, end int) Window {
 func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
 	c := i.byID[id]
 	switch {
-	case c == nil || c.phase == done:
+	case c == nil || c.phase == done || c.sealed != nil:
 		return 0, true
 	case c.phase == detecting && end == server:
 		return 0, true // it settles nothing (DESIGN section 2)

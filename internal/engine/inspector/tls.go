@@ -140,7 +140,7 @@ func handshakeProblem(ofClient bool, cause policy.Cause) string {
 
 func (r *tlsReader) finish(i *Inspector, c *conn) {
 	h := r.parser.Handshake()
-	if !i.config.Report.TLS || h.Client == nil {
+	if !i.config.Report.TLS || h.Client == nil && h.Server == nil {
 		return
 	}
 	e := i.exchange(c, telemetry.TLSHandshake, &c.judged)
