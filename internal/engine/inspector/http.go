@@ -88,7 +88,10 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 		case http.Request:
 			r.request(i, c, m)
 		case http.Response:
-			if m.Status >= 200 || m.Status == 101 {
+			switch e := r.open[m.Exchange]; {
+			case m.Status == 101 && e != nil:
+				e.HTTP.Status, e.Answered = 101, i.now
+			case m.Status >= 200 || m.Status == 101:
 				r.answer(i, c, m, m.Status)
 			}
 		case http.Unanswered:
@@ -101,6 +104,9 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 		case http.Switched:
 			if m.Stream == 0 {
 				inner = m
+			}
+			if m.Inner != http.InnerHTTP2 { // there the response is yet to come
+				r.answer(i, c, m, 0)
 			}
 		}
 	}
