@@ -18,12 +18,13 @@ const (
 	turned     = "SOCKS, turned round"
 	oneRecord  = "one record"
 	words      = "words"
+	tooLong    = "limit"
 )
 
 // classes are how many differences there are of each, at most.
 var classes = map[string]int{
 	inTunnel: 43, overHTTP: 6, beforeRFC: 4, refused: 10, afterReset: 4, unseen: 2, apart: 1, unanswered: 3,
-	turned: 6, oneRecord: 3, words: 9,
+	turned: 6, oneRecord: 3, words: 8, tooLong: 2,
 }
 
 // classOf says why a field is not what another tool has; "" where that is not known.
@@ -48,6 +49,8 @@ func classOf(c *claim, field, got string) string {
 		return apart
 	case field == "tls version" && got == "" && is("bug-5713", "tcp-fastopen-10", "tls.pcap"):
 		return unanswered
+	case is("http2-nghttp2") && got == "":
+		return tooLong
 	case is("socks5-reverse"):
 		return turned
 	case is("http2-keywords2") && (field == "http status" || field == "http version"), is("http-100-continue") && field == "http status":

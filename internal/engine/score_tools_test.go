@@ -60,8 +60,10 @@ var suricataFields = map[string]string{
 	"ssh.client.software_version": "ssh client", "ssh.server.software_version": "ssh server",
 }
 
-var answerData = regexp.MustCompile(`^dns\.answers\[\d+\]\.rdata$|^llmnr\.answers\[\d+\]\.a$`)
-var quicName = regexp.MustCompile(`^(quic\.extensions\[\d+\])\.name$`)
+var (
+	answerData = regexp.MustCompile(`^dns\.answers\[\d+\]\.rdata$|^llmnr\.answers\[\d+\]\.a$`)
+	quicName   = regexp.MustCompile(`^(quic\.extensions\[\d+\])\.name$`)
+)
 
 // suricataClaims are those of its records.
 func suricataClaims(t *testing.T) (claims []claim) {
