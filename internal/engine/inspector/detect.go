@@ -67,12 +67,14 @@ func (i *Inspector) detect(c *conn, data []byte, ended bool) {
 		return
 	}
 	app, m := policy.AppOther, yes
-	var preamble dialog
 	if !ended {
-		if preamble, m = preambleOf(data); m == yes && c.Tuple.DestinationPort != dns.Port {
+		preamble, leads := preambleOf(data, c.Tuple.DestinationPort)
+		if leads == yes {
 			i.enter(c, newDialogReader(preamble))
 			return
-		} else if app, m = detectTCP(data, c.Tuple.DestinationPort); m == more {
+		}
+		app, m = detectTCP(data, c.Tuple.DestinationPort)
+		if m == more || app == policy.AppOther && leads == more {
 			return
 		}
 	}

@@ -14,6 +14,8 @@ type httpReader struct {
 	parser http.Parser
 	// open are the records of requests that wait for their response, by exchange.
 	open map[uint64]*telemetry.Exchange
+	// garbled: there is a record of what the client sent and could not be read.
+	garbled bool
 }
 
 func (i *Inspector) newHTTPReader() *httpReader {
@@ -170,7 +172,7 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 // answer ends the record of a request with its status; 0: none comes.
 func (r *httpReader) answer(i *Inspector, c *conn, m *http.Message, status uint16) {
 	e := r.open[m.Exchange]
-	if e == nil && m.Exchange == 0 && status != 0 && i.config.Report.HTTP {
+	if e == nil && m.Exchange == 0 && status != 0 && i.config.Report.HTTP && !r.garbled {
 		unasked := i.exchange(c, telemetry.HTTPRequest, &c.judged)
 		unasked.Protocol, unasked.Version, unasked.Problem = "http", m.Version, "the request was not seen"
 		unasked.HTTP = &telemetry.HTTPExchange{}
@@ -201,6 +203,7 @@ func (r *httpReader) broken(i *Inspector, c *conn, m *http.Message) {
 	if !i.config.Report.HTTP || m.Reason.Cause() == policy.NotSeen {
 		return
 	}
+	r.garbled = true
 	e := i.exchange(c, telemetry.HTTPRequest, &v)
 	e.Protocol, e.Problem, e.HTTP = "http", m.Reason.String(), &telemetry.HTTPExchange{}
 	i.exchanges = append(i.exchanges, e)

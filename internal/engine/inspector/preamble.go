@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+
+	"github.com/weirnet/weir/internal/inspect/dns"
 )
 
 // What some protocols say before the one that is meant: which end it is for (SOCKS),
@@ -23,7 +25,10 @@ type dialog func(said [2][]byte) (at extent, m match)
 
 // preambleOf is the preamble that a client's first bytes begin. They are told apart by
 // what is fixed in them.
-func preambleOf(data []byte) (dialog, match) {
+func preambleOf(data []byte, port uint16) (dialog, match) {
+	if port == dns.Port {
+		return nil, no // there anything counts
+	}
 	result := no
 	for _, p := range [...]struct {
 		is   func([]byte) match

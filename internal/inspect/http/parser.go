@@ -67,7 +67,7 @@ func (p *Parser) step(end End, s *side, data []byte) (n int, again bool) {
 	switch {
 	case s.state == broken:
 		return len(data), false
-	case end == Server && p.sides[Client].resumes:
+	case end == Server && (p.sides[Client].resumes || p.awaits()):
 		return 0, false // what comes may answer requests that are yet to be read
 	case !p.decided && !p.decide(end, data):
 		return 0, false
@@ -75,6 +75,13 @@ func (p *Parser) step(end End, s *side, data []byte) (n int, again bool) {
 		return p.two.step(p, end, s, data)
 	}
 	return p.step1(end, s, data)
+}
+
+// awaits says whether a request is under way to which what the server says is the
+// answer: one that answers before it has all of it.
+func (p *Parser) awaits() bool {
+	c := &p.sides[Client]
+	return c.state == head && !c.two && c.offered > 0 && !c.closed && p.pending.length() == 0 && !p.deaf
 }
 
 // decide looks whether the connection begins with HTTP/2's preface. A server's
