@@ -73,6 +73,10 @@ func (i *Inspector) detect(c *conn, data []byte, ended bool) {
 			i.enter(c, newDialogReader(preamble))
 			return
 		}
+		if bytes.HasPrefix(data, []byte("<?xml ")) || bytes.HasPrefix(data, []byte("<stream:")) {
+			i.begin(c, policy.AppOther) // XMPP, whose clients send no whole lines
+			return
+		}
 		app, m = detectTCP(data, c.Tuple.DestinationPort)
 		if m == more || app == policy.AppOther && leads == more {
 			return

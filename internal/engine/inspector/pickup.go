@@ -144,6 +144,17 @@ func handshakeRecord(data []byte, hello byte) match {
 
 // requestLine asks for a first line of HTTP/1, or the preface of HTTP/2.
 func requestLine(data []byte) match {
+	const longestMethod = 24
+	n := 0
+	for n < len(data) && n <= longestMethod && (data[n] >= 'A' && data[n] <= 'Z' || data[n] == '-') {
+		n++
+	}
+	switch {
+	case n > longestMethod, n == 0 && len(data) > 0, n < len(data) && data[n] != ' ':
+		return no
+	case n == len(data):
+		return more
+	}
 	switch m := match(http.Detect(data)); {
 	case m != yes:
 		return m
