@@ -204,3 +204,6 @@ func (d *Datagrams[T]) remove(a *assembly[T]) {
 		d.newest = a.older
 	}
 }
+
+// Held is how many datagrams wait, and the bytes that they hold.
+func (d *Datagrams[T]) Held() (datagrams, bytes int) { return len(d.byKey), d.bytes }

@@ -36,8 +36,10 @@ func TestPreambles(t *testing.T) {
 		{"LDAP", 389, []turn{{0, "\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"}, {1, "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"}}, secure, hello},
 		{"RDP", 3389, []turn{{0, "\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x0b\x00\x00\x00"}, {1, "\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x02\x1f\x08\x00\x08\x00\x00\x00"}}, secure, hello},
 		{"XMPP", 5222, []turn{
-			{0, "<?xml version='1.0'?><stream:stream to='good.example' xmlns='jabber:client'>"}, {1, "<stream:stream><stream:features/>"},
-			{0, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"}, {1, "<proceed/>"},
+			{0, "<?xml version='1.0'?><stream:stream to='good.example' xmlns='jabber:client'>"},
+			{1, "<stream:stream><stream:features/>"},
+			{0, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"},
+			{1, "<proceed/>"},
 		}, secure, hello},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -82,8 +82,14 @@ func conversations(t testing.TB) []conversation {
 		{"tls 1.2", 8443, old},
 		{"proxy", 3128, append([]turn{{0, "CONNECT proxy.example:443 HTTP/1.1\r\nHost: proxy.example:443\r\n\r\n"}, {1, "HTTP/1.1 200 fine\r\n\r\n"}}, secure...)},
 		{"mail", 25, append([]turn{{1, "220 mx ESMTP\r\n"}, {0, "EHLO a\r\n"}, {1, "250-mx\r\n250 STARTTLS\r\n"}, {0, "STARTTLS\r\n"}, {1, "220 go\r\n"}}, old...)},
-		{"socks", 1080, append([]turn{{0, "\x05\x02\x00\x02"}, {1, "\x05\x02"}, {0, "\x01\x01u\x01p"}, {1, "\x01\x00"},
-			{0, "\x05\x01\x00\x03\x09a.example\x00\x50"}, {1, "\x05\x00\x00\x01\x01\x02\x03\x04\x00\x50"}}, requests...)},
+		{"socks", 1080, append([]turn{
+			{0, "\x05\x02\x00\x02"},
+			{1, "\x05\x02"},
+			{0, "\x01\x01u\x01p"},
+			{1, "\x01\x00"},
+			{0, "\x05\x01\x00\x03\x09a.example\x00\x50"},
+			{1, "\x05\x00\x00\x01\x01\x02\x03\x04\x00\x50"},
+		}, requests...)},
 		{"proxy protocol", 80, append([]turn{{0, "PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n" + getA}, {1, ok}}, requests...)},
 		{"names", 53, []turn{
 			{0, framed(ask(t, 1, "a.good.example.", "")) + framed(ask(t, 2, "b.good.example.", "")) + framed(ask(t, 3, "evil.example.", ""))},
