@@ -56,6 +56,8 @@ type conn struct {
 	application policy.Application
 	// sealed, where set, is what the connection is judged by, whatever is read of it.
 	sealed *policy.Facts
+	// picked is one more than the offset at which each end's bytes were picked up last.
+	picked [2]uint64
 	// loss is why bytes are missing, where they were seen and given up; 0: they were
 	// not seen.
 	loss    policy.Cause
@@ -63,6 +65,9 @@ type conn struct {
 	toldApp policy.Application
 	windows [2]Window // as told
 	seen    [2]uint64 // the offset behind the furthest byte that came of each end
+
+	held   int // bytes, by its parsers
+	holder holder
 
 	last         time.Time
 	older, newer *conn
@@ -118,6 +123,7 @@ func (i *Inspector) stop(c *conn) {
 		i.counts[lostBy(c.facts.Application.Cause)]++
 	}
 	c.phase, c.reader, c.quic = done, nil, nil
+	i.setHeld(c, 0)
 	for end := range 2 {
 		c.streams.Stream(end).Skip(everything)
 	}
@@ -154,17 +160,7 @@ func (i *Inspector) evicted(s *stream.Conversation) {
 		return
 	}
 	i.counts[Evicted]++
-	if c.phase != done {
-		c.loss = policy.Overload
-		if c.facts.Application.State == policy.Unknown {
-			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
-		}
-		i.stop(c)
-		c.lose(policy.Overload)
-		i.judge(c)
-		i.settle(c)
-	}
-	i.forget(c)
+	i.abandon(c)
 }
 
 func (i *Inspector) forget(c *conn) {

@@ -48,6 +48,7 @@ func (r *dialogReader) skip(int) uint64          { return 0 }
 func (r *dialogReader) wants(int) bool           { return true }
 func (r *dialogReader) judged(end int) uint64    { return uint64(min(r.at[end], len(r.said[end]))) }
 func (r *dialogReader) distrust(*conn, int)      {}
+func (r *dialogReader) held() int                { return 2 * longestPreamble }
 func (r *dialogReader) finish(*Inspector, *conn) {}
 
 // proxyHeader is the length of a header of the PROXY protocol, in which a balancer

@@ -55,6 +55,9 @@ func (r *dnsReader) distrust(c *conn, _ int) {
 	c.facts.DNS = policy.DNSFacts{Name: policy.Lost[string](policy.Malformed), Type: policy.Lost[uint16](policy.Malformed)}
 }
 
+// held: messages lie in the stream's bytes.
+func (r *dnsReader) held() int { return 0 }
+
 func (r *dnsReader) finish(*Inspector, *conn) {}
 
 func (r *dnsReader) take(i *Inspector, c *conn) {

@@ -3,6 +3,7 @@ package inspector
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/weirnet/weir/internal/inspect/http"
 	"github.com/weirnet/weir/internal/policy"
@@ -16,6 +17,7 @@ type httpReader struct {
 	open map[uint64]*telemetry.Exchange
 	// garbled: there is a record of what the client sent and could not be read.
 	garbled bool
+	waiting int // bytes of open
 }
 
 func (i *Inspector) newHTTPReader() *httpReader {
@@ -144,19 +146,20 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 	}
 	e := i.exchange(c, telemetry.HTTPRequest, &v)
 	e.Protocol, e.Version, e.Problem = "http", m.Version, m.Reason.String()
+	// The header section's text is not to be held for these parts of it.
 	h := &telemetry.HTTPExchange{
-		Method: m.Method, Scheme: m.Scheme, Path: m.Path, HasQuery: m.HasQuery,
-		Host: m.Host, Port: m.Port, UserAgent: m.UserAgent,
+		Method: strings.Clone(m.Method), Scheme: strings.Clone(m.Scheme), Path: strings.Clone(m.Path), HasQuery: m.HasQuery,
+		Host: strings.Clone(m.Host), Port: m.Port, UserAgent: strings.Clone(m.UserAgent),
 	}
 	if i.config.Report.Query {
-		h.Query = m.Query
+		h.Query = strings.Clone(m.Query)
 	}
 	for _, header := range m.Headers {
 		if slices.Contains(i.config.Report.Headers, header.Name) {
 			if h.Headers == nil {
 				h.Headers = map[string][]string{}
 			}
-			h.Headers[header.Name] = append(h.Headers[header.Name], header.Value)
+			h.Headers[header.Name] = append(h.Headers[header.Name], strings.Clone(header.Value))
 		}
 	}
 	if t := &m.Trace; t.Valid {
@@ -167,6 +170,21 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 		r.open = map[uint64]*telemetry.Exchange{}
 	}
 	r.open[m.Exchange] = &e
+	r.waiting += sizeOf(&e)
+}
+
+// sizeOf is about how many bytes the record of a request takes.
+func sizeOf(e *telemetry.Exchange) int {
+	const fixed = 1024 // itself, its parts, its place in the map
+	h := e.HTTP
+	n := fixed + len(h.Method) + len(h.Scheme) + len(h.Path) + len(h.Host) + len(h.UserAgent) + len(h.Query)
+	for name, values := range h.Headers {
+		n += 64 + len(name)
+		for _, v := range values {
+			n += 16 + len(v)
+		}
+	}
+	return n
 }
 
 // answer ends the record of a request with its status; 0: none comes.
@@ -181,7 +199,10 @@ func (r *httpReader) answer(i *Inspector, c *conn, m *http.Message, status uint1
 	if e == nil {
 		return
 	}
-	delete(r.open, m.Exchange)
+	if _, waited := r.open[m.Exchange]; waited {
+		r.waiting -= sizeOf(e)
+		delete(r.open, m.Exchange)
+	}
 	if status != 0 {
 		e.HTTP.Status, e.Answered = status, i.now
 	}
@@ -209,9 +230,15 @@ func (r *httpReader) broken(i *Inspector, c *conn, m *http.Message) {
 	i.exchanges = append(i.exchanges, e)
 }
 
+func (r *httpReader) held() int { return r.parser.Held() + r.waiting }
+
 func (r *httpReader) finish(i *Inspector, _ *conn) {
 	for _, number := range slices.Sorted(maps.Keys(r.open)) {
-		i.exchanges = append(i.exchanges, *r.open[number])
+		e := r.open[number]
+		if e.Problem == "" && e.HTTP.Status == 0 {
+			e.Problem = "the response was not waited for"
+		}
+		i.exchanges = append(i.exchanges, *e)
 	}
 	r.open = nil
 }

@@ -41,7 +41,7 @@ func (i *Inspector) miss(c *conn) {
 		i.stop(c)
 		return
 	}
-	c.closed = [2]bool{}
+	c.closed, c.deaf = [2]bool{}, false
 	c.streams.Stream(client).Reoffer()
 	c.streams.Stream(server).Reoffer()
 }
@@ -79,6 +79,11 @@ func (i *Inspector) pickUp(c *conn, end int, data []byte) (consumed int) {
 			i.stop(c)
 		}
 		return len(data)
+	}
+	if at := c.streams.Stream(end).Offset() + 1; c.picked[end] == at {
+		return len(data) // that came to nothing
+	} else {
+		c.picked[end] = at
 	}
 	c.offered = 0
 	for e := range 2 {

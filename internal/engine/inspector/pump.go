@@ -26,6 +26,8 @@ type reader interface {
 	judged(end int) uint64
 	// distrust: nobody knows any more what the receiver of an end's bytes reads.
 	distrust(c *conn, end int)
+	// held is about how many bytes it holds.
+	held() int
 	// finish tells what is left to tell. Nothing is called after it.
 	finish(i *Inspector, c *conn)
 }
@@ -107,7 +109,7 @@ func (i *Inspector) drain(c *conn, end int) (progress bool) {
 		if i.skip(c, end) {
 			progress = true
 		}
-		if at := s.Offset(); len(data)-n >= i.config.MaxBytes && c.limited[end] != at+1 {
+		if at := s.Offset(); len(data)-n > i.config.MaxBytes && c.limited[end] != at+1 {
 			c.limited[end] = at + 1
 			i.limit(c, end)
 			s.Reoffer()

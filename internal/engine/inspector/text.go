@@ -122,4 +122,5 @@ func (r *textReader) skip(int) uint64          { return 0 }
 func (r *textReader) wants(int) bool           { return true }
 func (r *textReader) judged(end int) uint64    { return r.at[end] }
 func (r *textReader) distrust(*conn, int)      {}
+func (r *textReader) held() int                { return 0 }
 func (r *textReader) finish(*Inspector, *conn) {}

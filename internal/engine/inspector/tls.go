@@ -138,6 +138,8 @@ func handshakeProblem(ofClient bool, cause policy.Cause) string {
 	return who + " is malformed"
 }
 
+func (r *tlsReader) held() int { return r.parser.Held() }
+
 func (r *tlsReader) finish(i *Inspector, c *conn) {
 	h := r.parser.Handshake()
 	if !i.config.Report.TLS || h.Client == nil && h.Server == nil {

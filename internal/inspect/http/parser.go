@@ -191,6 +191,22 @@ func (p *Parser) Undecided(end End) uint64 {
 	return s.at
 }
 
+// Held is about how many bytes the parser holds besides its own size: requests that
+// wait for their responses, and what HTTP/2 keeps of streams and headers.
+func (p *Parser) Held() int {
+	const ofExchange, ofStream, ofConnection, entry = 128, 256, 2048, 32
+	n := cap(p.pending.items) * ofExchange
+	if p.two == nil {
+		return n
+	}
+	n += ofConnection + len(p.two.streams)*ofStream
+	for i := range p.two.sides {
+		t := &p.two.sides[i]
+		n += int(min(uint64(t.table), t.decoded)) + t.block.size + cap(t.block.headers)*entry
+	}
+	return n
+}
+
 // Messages are those found since Reset, valid until the next call of any method.
 func (p *Parser) Messages() []Message { return p.messages }
 
