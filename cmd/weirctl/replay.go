@@ -63,6 +63,7 @@ Exit codes: 0; with --exit-code 4 if a connection would be blocked; 1 failed.`,
 	c.Flags().StringSliceVar(&host, "host", nil, "address or prefix of the host that recorded the file; may be given again")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 if a connection would be blocked")
 	_ = c.MarkFlagRequired("policy") // it exists
+	complete(c, "show", "all", "blocked", "none")
 	return c
 }
 

@@ -91,6 +91,7 @@ all of it may be wanted.`,
 	f.IntVar(&config.MaxAddresses, "max-addresses", config.MaxAddresses, "addresses and prefixes in a rule; beyond it, any will do")
 	f.IntVar(&config.MaxPorts, "max-ports", config.MaxPorts, "ports and ranges in a rule; beyond it, the nearest are joined")
 	f.IntVar(&config.MaxSiblings, "max-siblings", config.MaxSiblings, "names of one parent in a rule; beyond it, * is written")
+	complete(c, "mode", "detect", "prevent")
 	return c
 }
 

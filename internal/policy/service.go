@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	_ "embed" // the schema
@@ -90,9 +91,20 @@ type EventFile struct {
 // serviceKeys are the keys of such a file that are not the policy's.
 var serviceKeys = []string{"logging", "otel", "event_publisher"}
 
-// ServiceKeys are the keys of a file for the scheme weir: that its policy does not
-// have.
-func ServiceKeys() []string { return slices.Clone(serviceKeys) }
+// ServiceKeysOf are those that a file has, of one that can be read.
+func ServiceKeysOf(doc Document) []string {
+	d := &decoder{doc: doc}
+	var keys []string
+	if d.tree = d.parse(doc.Content); d.tree != nil {
+		f, _ := d.cursor(d.tree.root).mapping(slices.Concat(policyKeys, serviceKeys))
+		for _, v := range f {
+			if contains(serviceKeys, v.key) {
+				keys = append(keys, strings.Clone(v.key))
+			}
+		}
+	}
+	return keys
+}
 
 // LoadService reads those keys, whatever the others say: a policy that is wrong
 // is no reason to send what is seen elsewhere. The error is of type Errors.
