@@ -103,7 +103,7 @@ func replay(c *cobra.Command, path string, p *policy.Policy, host []netip.Prefix
 			return err
 		}
 	}
-	if err := r.Start(take); err != nil {
+	if err := r.Start(engine.Sink{Connections: take}); err != nil {
 		return err
 	}
 	err = <-ended
