@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/suggest"
 	"github.com/weirnet/weir/internal/telemetry"
@@ -62,7 +63,7 @@ all of it may be wanted.`,
 				switch {
 				case err != nil:
 				case isCapture:
-					err = replay(c, file, nil, prefixes, r.captured)
+					err = replay(c, file, nil, prefixes, engine.Sink{Connections: r.captured, Exchanges: r.said})
 				default:
 					err = r.readFile(c, file)
 				}
@@ -126,6 +127,15 @@ func (r *records) captured(all []telemetry.Connection) {
 	logs := plog.NewLogRecordSlice()
 	for i := range all {
 		telemetry.AppendLog(logs, &all[i])
+	}
+	r.take(logs)
+}
+
+// said takes the requests, handshakes and queries of a replay.
+func (r *records) said(all []telemetry.Exchange) {
+	logs := plog.NewLogRecordSlice()
+	for i := range all {
+		telemetry.AppendExchangeLog(logs, &all[i])
 	}
 	r.take(logs)
 }
