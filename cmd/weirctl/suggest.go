@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -106,11 +107,17 @@ func looksLikeCapture(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	var head [1]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil && !errors.Is(err, io.EOF) {
+	head := make([]byte, 4)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, fmt.Errorf("read %s: %w", path, err)
 	}
-	return head[0] != '{' && head[0] != 0 && head[0] != '\n', nil
+	// A section of pcapng begins with line ends, to find out who changes these.
+	if string(head) == "\n\r\r\n" {
+		return true, nil
+	}
+	text := bytes.TrimLeft(head[:n], " \t\r\n")
+	return len(text) > 0 && text[0] != '{', nil
 }
 
 // records turns records into what was seen.
@@ -183,6 +190,11 @@ func (r *records) logged(l *telemetry.Logged) {
 	switch l.Event {
 	case "weir.tls.handshake", "weir.http.request":
 		r.to.Named(l.ID, s)
+		if l.Tunnel {
+			// What is spoken inside has no name, or one of its own.
+			s.Name = ""
+			r.to.Named(l.ID, s)
+		}
 	case telemetry.ConnectionStart.EventName(), telemetry.ConnectionVerdict.EventName(),
 		telemetry.ConnectionUpdate.EventName(), telemetry.ConnectionEnd.EventName():
 		s.Name = ""
