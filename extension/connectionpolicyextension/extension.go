@@ -22,6 +22,7 @@ import (
 var (
 	_ extension.Extension = (*policyExtension)(nil)
 	_ PolicySource        = (*policyExtension)(nil)
+	_ EventSink           = (*policyExtension)(nil)
 )
 
 // policyExtension holds the policy.
@@ -30,6 +31,10 @@ type policyExtension struct {
 	id     string
 	now    func() time.Time
 	report *reporter
+	// version is that of the Collector.
+	version string
+	// audit is nil without an audit log. It is set before others know the extension.
+	audit *auditor
 
 	// stop ends the goroutine that looks for changes, done is closed when it
 	// has ended; both are nil where there is none.
@@ -65,9 +70,10 @@ func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, 
 		return nil, fmt.Errorf("create the metrics of %s: %w", set.ID, err)
 	}
 	e := &policyExtension{
-		cfg: cfg,
-		id:  set.ID.String(),
-		now: time.Now,
+		cfg:     cfg,
+		id:      set.ID.String(),
+		now:     time.Now,
+		version: set.BuildInfo.Version,
 		// A policy that is refused is no fault of the program, so no stack traces.
 		report: &reporter{logger: set.Logger.WithOptions(zap.AddStacktrace(zap.PanicLevel)), telemetry: builder},
 		confirm: confirmation{
@@ -87,9 +93,15 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.report.host = host
+	if err := e.openAudit(); err != nil {
+		return err
+	}
 	if err := e.first(); err != nil {
+		err = fmt.Errorf("load the policy from %s: %w", e.watch.reader.source, err)
+		e.audit.problem(e.now(), err)
+		err = errors.Join(err, e.closeAudit(context.Background()))
 		e.report.telemetry.Shutdown()
-		return fmt.Errorf("load the policy from %s: %w", e.watch.reader.source, err)
+		return err
 	}
 	if e.cfg.ReloadInterval == 0 {
 		return nil
@@ -188,6 +200,7 @@ func (e *policyExtension) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.current, e.subs = version{}, subscribers{}
+	err := e.closeAudit(ctx)
 	e.report.telemetry.Shutdown()
-	return nil
+	return err
 }

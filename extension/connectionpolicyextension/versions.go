@@ -146,6 +146,7 @@ func (e *policyExtension) tell(change telemetry.Change, number uint64, detail st
 	record := telemetry.PolicyChange{
 		Time: e.now(), Change: change, Generation: number, Source: e.watch.reader.source, Detail: detail,
 	}
+	e.audit.change(record, e.current.Policy)
 	e.report.change(record, e.current.Generation, e.loaded)
 	e.subs.tell(record)
 }

@@ -137,6 +137,25 @@ type fakePolicy struct {
 	component.ShutdownFunc
 	changed   func(telemetry.PolicyChange)
 	cancelled bool
+
+	mu          sync.Mutex
+	connections []telemetry.Connection
+	byItself    []telemetry.PolicyChange
+}
+
+// Connections, Exchanges and PolicyChanged make it an EventSink.
+func (p *fakePolicy) Connections(records []telemetry.Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connections = append(p.connections, records...)
+}
+
+func (p *fakePolicy) Exchanges([]telemetry.Exchange) {}
+
+func (p *fakePolicy) PolicyChanged(change telemetry.PolicyChange) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byItself = append(p.byItself, change)
 }
 
 func (p *fakePolicy) Subscribe(_ uint64, apply func(connectionpolicyextension.Generation) error, changed func(telemetry.PolicyChange)) (func(), error) {

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/extension/connectionpolicyextension"
 	"github.com/weirnet/weir/internal/systemd"
 	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
@@ -35,10 +36,13 @@ type connectionReceiver struct {
 	metrics consumer.Metrics
 	traces  consumer.Traces
 
-	origin    telemetry.Origin
-	report    *receiverhelper.ObsReport
-	engine    connectionEngine
-	unfollow  func() // ends the subscription to the policy
+	origin   telemetry.Origin
+	report   *receiverhelper.ObsReport
+	engine   connectionEngine
+	unfollow func() // ends the subscription to the policy
+	// events takes what the engine tells before the pipelines do; nil without a
+	// policy.
+	events    connectionpolicyextension.EventSink
 	logLane   *lane
 	traceLane *lane
 	durations *telemetry.Durations
@@ -85,7 +89,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	r.origin = newOrigin(r.config.ResourceAttributes, r.settings)
 	r.openLanes()
 
-	r.engine, err = r.open(r.config, r.policyChanged, r.settings.Logger)
+	r.engine, err = r.open(r.config, r.engineChangedPolicy, r.settings.Logger)
 	if err != nil {
 		return err
 	}
@@ -144,6 +148,9 @@ func (r *connectionReceiver) lanes() []*lane {
 // sink takes what the engine tells. It runs in the engine's reader: it copies
 // and returns. A capture can wait for slow pipelines, the kernel cannot.
 func (r *connectionReceiver) sink(records []telemetry.Connection) {
+	if r.events != nil {
+		r.events.Connections(records)
+	}
 	if r.durations != nil {
 		r.durations.Observe(records)
 	}
@@ -165,6 +172,15 @@ func (r *connectionReceiver) policyChanged(change telemetry.PolicyChange) {
 	if r.logLane != nil && r.config.Events.WeirPolicyChange.Enabled {
 		r.logLane.queue.putChange(change)
 	}
+}
+
+// engineChangedPolicy takes what happened to the policy by itself, which the
+// extension does not know.
+func (r *connectionReceiver) engineChangedPolicy(change telemetry.PolicyChange) {
+	if r.events != nil {
+		r.events.PolicyChanged(change)
+	}
+	r.policyChanged(change)
 }
 
 // Shutdown ends in the order in which things depend on each other: no more new

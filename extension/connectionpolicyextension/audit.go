@@ -1,0 +1,117 @@
+package connectionpolicyextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/weirnet/weir/internal/audit"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/securefile"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// auditClose is how long the end waits for the last lines, where the Collector sets
+// no other time.
+const auditClose = 5 * time.Second
+
+// auditor writes what becomes of the policy to the audit log.
+type auditor struct {
+	log *audit.Log
+	// told is the policy that the log was told of last.
+	told *policy.Policy
+}
+
+// openAudit begins the audit log, where one is asked for. A log that cannot be
+// written does not keep the policy from being enforced: it is said, and tried again.
+func (e *policyExtension) openAudit() error {
+	if !e.cfg.Audit.HasValue() {
+		return nil
+	}
+	settings := e.cfg.Audit.Get()
+	size, err := parseSize(settings.MaxSize)
+	if err != nil {
+		return err // Validate has said so
+	}
+	log := audit.Open(audit.Config{
+		Path: settings.Path, Access: e.cfg.access(securefile.Private), MaxSize: size,
+		RotateInterval: settings.RotateInterval, MaxAge: settings.MaxAge, MaxBackups: settings.MaxBackups,
+		LinesPerSecond: settings.LinesPerSecond,
+	}, e.report.auditState)
+	e.audit = &auditor{log: log}
+	log.Note(e.now(), "start", fmt.Sprintf("Weir %s, process %d of user %d, policy from %s",
+		e.version, os.Getpid(), os.Getuid(), e.watch.reader.source))
+	return e.observeAudit(log)
+}
+
+// closeAudit ends it.
+func (e *policyExtension) closeAudit(ctx context.Context) error {
+	if e.audit == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, auditClose)
+	defer cancel()
+	e.audit.log.Note(e.now(), audit.StopWord, fmt.Sprintf("process %d", os.Getpid()))
+	return e.audit.log.Close(ctx)
+}
+
+// change notes a change, and what is other than before in the policy that is in
+// force now.
+func (a *auditor) change(record telemetry.PolicyChange, current *policy.Policy) {
+	if a == nil {
+		return
+	}
+	before := a.told
+	if before == nil || before == current || record.Change == telemetry.PolicyRefused {
+		a.log.PolicyChange(record, "")
+	} else {
+		difference := policy.Compare(before, current).String()
+		if difference == "" {
+			difference = "no rule or setting is other than before"
+		}
+		a.log.PolicyChange(record, difference)
+		if before.Mode != current.Mode {
+			a.log.Note(record.Time, "mode", fmt.Sprintf("%v, was %v: generation %d", current.Mode, before.Mode, record.Generation))
+		}
+	}
+	if record.Change != telemetry.PolicyRefused {
+		a.told = current
+	}
+}
+
+// problem notes an error that is not a policy's.
+func (a *auditor) problem(at time.Time, err error) {
+	if a != nil {
+		a.log.Note(at, "error", err.Error())
+	}
+}
+
+func (e *policyExtension) observeAudit(log *audit.Log) error {
+	number := func(value func(audit.Counts) uint64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(value(log.Counts())))
+			return nil
+		}
+	}
+	byCause := func(value func(audit.Counts) map[string]uint64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			for cause, n := range value(log.Counts()) {
+				o.Observe(int64(n), metric.WithAttributes(attribute.String("cause", cause)))
+			}
+			return nil
+		}
+	}
+	t := e.report.telemetry
+	return errors.Join(
+		t.RegisterWeirAuditLinesCallback(number(func(c audit.Counts) uint64 { return c.Lines })),
+		t.RegisterWeirAuditConnectionsCallback(number(func(c audit.Counts) uint64 { return c.Connections })),
+		t.RegisterWeirAuditFoldedCallback(byCause(func(c audit.Counts) map[string]uint64 { return c.Folded })),
+		t.RegisterWeirAuditFailuresCallback(byCause(func(c audit.Counts) map[string]uint64 { return c.Failures })),
+		t.RegisterWeirAuditLostCallback(byCause(func(c audit.Counts) map[string]uint64 { return c.Lost })),
+	)
+}
