@@ -110,6 +110,8 @@ func (e *policyExtension) observeAudit(log *audit.Log) error {
 	return errors.Join(
 		t.RegisterWeirAuditLinesCallback(number(func(c audit.Counts) uint64 { return c.Lines })),
 		t.RegisterWeirAuditConnectionsCallback(number(func(c audit.Counts) uint64 { return c.Connections })),
+		t.RegisterWeirAuditExchangesCallback(number(func(c audit.Counts) uint64 { return c.Exchanges })),
+		t.RegisterWeirAuditUnlinedCallback(number(func(c audit.Counts) uint64 { return c.Unlined })),
 		t.RegisterWeirAuditFoldedCallback(byCause(func(c audit.Counts) map[string]uint64 { return c.Folded })),
 		t.RegisterWeirAuditFailuresCallback(byCause(func(c audit.Counts) map[string]uint64 { return c.Failures })),
 		t.RegisterWeirAuditLostCallback(byCause(func(c audit.Counts) map[string]uint64 { return c.Lost })),

@@ -106,11 +106,12 @@ func TestAuditOfConnections(t *testing.T) {
 	lines := b.auditLines()
 	assert.Equal(t, []string{
 		"blocked   inbound  tcp 192.0.2.9:4000 → 192.0.2.2:23 reason=default",
-		`blocked   inbound  tcp 192.0.2.9:4000 → 192.0.2.2:23 reason=default dns "A" "x.zip"`,
+		`dns       blocked   inbound  tcp 192.0.2.9:4000 → 192.0.2.2:23 reason=default "A" "x.zip"`,
 	}, lines[2:4])
 	exact := metricdatatest.IgnoreTimestamp()
 	metadatatest.AssertEqualWeirAuditLines(t, b.tel, []metricdata.DataPoint[int64]{{Value: 5}}, exact)
-	metadatatest.AssertEqualWeirAuditConnections(t, b.tel, []metricdata.DataPoint[int64]{{Value: 2}}, exact)
+	metadatatest.AssertEqualWeirAuditConnections(t, b.tel, []metricdata.DataPoint[int64]{{Value: 1}}, exact)
+	metadatatest.AssertEqualWeirAuditExchanges(t, b.tel, []metricdata.DataPoint[int64]{{Value: 1}}, exact)
 }
 
 // Without the setting there is no log, and what is handed over goes nowhere.

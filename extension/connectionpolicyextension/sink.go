@@ -1,6 +1,10 @@
 package connectionpolicyextension
 
-import "github.com/weirnet/weir/internal/telemetry"
+import (
+	"time"
+
+	"github.com/weirnet/weir/internal/telemetry"
+)
 
 // EventSink takes what the engine tells, before any pipeline and whatever becomes
 // of it there. The extension connection_policy implements it, for its audit log; a
@@ -17,6 +21,11 @@ type EventSink interface {
 	// PolicyChanged takes what happened to the policy without the source's doing:
 	// rules that expired.
 	PolicyChanged(telemetry.PolicyChange)
+	// Counted takes the number of connections that the kernel has blocked, or would
+	// have, since its counters began. It is called before the first record and then
+	// every few seconds, by another goroutine. Who keeps account of what was blocked
+	// sees by it what was never told: of a process that was killed.
+	Counted(since time.Time, blocked uint64)
 }
 
 // Connections implements EventSink.
@@ -30,6 +39,13 @@ func (e *policyExtension) Connections(records []telemetry.Connection) {
 func (e *policyExtension) Exchanges(records []telemetry.Exchange) {
 	if e.audit != nil {
 		e.audit.log.Exchanges(records)
+	}
+}
+
+// Counted implements EventSink.
+func (e *policyExtension) Counted(since time.Time, blocked uint64) {
+	if e.audit != nil {
+		e.audit.log.Counted(since, blocked)
 	}
 }
 

@@ -64,6 +64,7 @@ type Log struct {
 	folds        folds
 	budget       budget
 	counts       Counts
+	tally        tally
 	closed       bool
 
 	wake   chan struct{} // has a token where something waits
@@ -72,27 +73,30 @@ type Log struct {
 	writer writer
 }
 
-// line is one that waits. It stands for so many connections, 0 for a note.
+// line is one that waits. It stands for so many connections, or exchanges, or for
+// neither: then it is a note.
 type line struct {
-	text        []byte
-	connections uint64
+	text                   []byte
+	connections, exchanges uint64
 }
 
 // Counts is what became of what the log was told, since it was opened.
 type Counts struct {
-	// Lines are those written, Connections what they stand for: connections, and
-	// exchanges within them, that were blocked or would be.
-	Lines, Connections uint64
+	// Lines are those written. Connections and Exchanges are what they stand for:
+	// those that were blocked, or would be.
+	Lines, Connections, Exchanges uint64
 	// Folded are connections that were counted together, by cause: "rate", beyond
 	// Config.LinesPerSecond, and "behind", since lines could not be written as fast.
 	Folded map[string]uint64
 	// Failures are attempts to write that failed, by cause: "no_space", "insecure",
 	// "other". The lines are tried again.
 	Failures map[string]uint64
-	// Lost are lines, and LostConnections what they stood for, that were not
-	// written, by cause: "behind", "shutdown".
-	Lost            map[string]uint64
-	LostConnections uint64
+	// Lost are lines that were not written, by cause: "behind", "shutdown".
+	// LostConnections and LostExchanges are what they stood for.
+	Lost                           map[string]uint64
+	LostConnections, LostExchanges uint64
+	// Unlined are connections that the kernel counted and no line stands for.
+	Unlined uint64
 }
 
 // Open begins a log. Where its file cannot be opened it says so to state, and goes
@@ -174,6 +178,7 @@ func (l *Log) wrote(lines []line) {
 	l.counts.Lines += uint64(len(lines))
 	for i := range lines {
 		l.counts.Connections += lines[i].connections
+		l.counts.Exchanges += lines[i].exchanges
 	}
 }
 
@@ -193,5 +198,6 @@ func (l *Log) lose(lines []line, cause string) {
 	l.counts.Lost[cause] += uint64(len(lines))
 	for i := range lines {
 		l.counts.LostConnections += lines[i].connections
+		l.counts.LostExchanges += lines[i].exchanges
 	}
 }

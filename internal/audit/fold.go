@@ -100,7 +100,11 @@ func (f *folds) appendTo(lines []line) []line {
 	before := len(lines)
 	for level := range f.levels {
 		for key, one := range f.levels[level] {
-			lines = append(lines, line{one.text(&key, level), one.count})
+			l := line{text: one.text(&key, level), connections: one.count}
+			if exchangeWords[key.kind] != "" {
+				l.connections, l.exchanges = 0, one.count
+			}
+			lines = append(lines, l)
 		}
 		f.levels[level] = nil
 	}
@@ -115,32 +119,23 @@ func (f *fold) text(key *foldKey, level int) []byte {
 		r.Tuple, r.Direction, r.Interface = key.tuple, key.direction, key.iface
 		r.Judgement, r.IPv6 = key.judgement, key.ipv6
 	}
-	what := exchangeNames[r.Kind]
-	if what != "" {
-		r.Kind = telemetry.ConnectionStart
+	switch {
+	case level == len(foldLimits) && f.records > 1:
+		return restLine(&r)
+	case exchangeWords[r.Kind] != "":
+		return exchangeLine(&r, "")
 	}
-	if level == len(foldLimits) && f.records > 1 {
-		return restLine(&r, what)
-	}
-	return appendLine(nil, r.Time, r.Line(), what)
-}
-
-// exchangeNames are what exchanges of a kind are called in a count.
-var exchangeNames = map[telemetry.Kind]string{
-	telemetry.HTTPRequest:  "HTTP requests",
-	telemetry.TLSHandshake: "TLS handshakes",
-	telemetry.DNSQuery:     "DNS queries",
-	telemetry.SSHHandshake: "SSH handshakes",
+	return appendLine(nil, r.Time, r.Line())
 }
 
 // restLine is the line of a count that has nothing but the verdict in common.
-func restLine(r *telemetry.Connection, what string) []byte {
-	if what == "" {
-		what = "connections"
+func restLine(r *telemetry.Connection) []byte {
+	word, text := r.Judgement.Verdict.String(), "by many rules"
+	if exchange := exchangeWords[r.Kind]; exchange != "" {
+		word, text = exchange, word+" "+text
 	}
-	text := "×" + strconv.FormatUint(r.Count, 10) + " in " + r.Duration().String() + ", by many rules, " + what
 	if r.Judgement.Verdict != telemetry.Blocked {
 		text = "would block " + text
 	}
-	return noteLine(r.Time, r.Judgement.Verdict.String(), text)
+	return noteLine(r.Time, word, text+" ×"+strconv.FormatUint(r.Count, 10)+" in "+r.Duration().String())
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -19,15 +20,11 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 const wordWidth = 10
 
 // appendLine writes a line of the file. text is readable and without control
-// characters, as Line of the records makes it; more, which may be empty, likewise.
-func appendLine(to []byte, at time.Time, text, more string) []byte {
+// characters, as Line of the records makes it.
+func appendLine(to []byte, at time.Time, text string) []byte {
 	to = at.UTC().AppendFormat(to, timeFormat)
 	to = append(to, ' ')
 	to = append(to, text...)
-	if more != "" {
-		to = append(to, ' ')
-		to = append(to, more...)
-	}
 	return append(cut(to, maxLine-1), '\n')
 }
 
@@ -48,13 +45,7 @@ func cut(line []byte, limit int) []byte {
 }
 
 func noteLine(at time.Time, word, text string) []byte {
-	var b strings.Builder
-	b.WriteString(word)
-	for n := len(word); n < wordWidth; n++ {
-		b.WriteByte(' ')
-	}
-	b.WriteString(plain(text))
-	return appendLine(nil, at, b.String(), "")
+	return appendLine(nil, at, fmt.Sprintf("%-*s%s", wordWidth, word, plain(text)))
 }
 
 // plain is text as it may stand in a line: control characters would forge lines or
@@ -96,15 +87,30 @@ func connectionOf(x *telemetry.Exchange) telemetry.Connection {
 	}
 }
 
+// exchangeWords begin the lines about exchanges, by their kind.
+var exchangeWords = map[telemetry.Kind]string{
+	telemetry.HTTPRequest:  "http",
+	telemetry.TLSHandshake: "tls",
+	telemetry.DNSQuery:     "dns",
+	telemetry.SSHHandshake: "ssh",
+}
+
+// exchangeLine is a line about an exchange: its word, and what a line about its
+// connection would be.
+func exchangeLine(c *telemetry.Connection, text string) []byte {
+	word, of := exchangeWords[c.Kind], *c
+	of.Kind = telemetry.ConnectionStart
+	return appendLine(nil, c.Time, strings.TrimSuffix(fmt.Sprintf("%-*s%s %s", wordWidth, word, of.Line(), text), " "))
+}
+
 // exchangeText is what was asked for. Everything in it was sent by somebody, so it
 // is quoted. A query string is left out: it may have secrets in it.
 func exchangeText(x *telemetry.Exchange) string {
-	b := []byte(x.Protocol)
+	var parts []string
 	add := func(words ...string) {
 		for _, w := range words {
 			if w != "" {
-				b = append(b, ' ')
-				b = append(b, w...)
+				parts = append(parts, w)
 			}
 		}
 	}
@@ -112,7 +118,7 @@ func exchangeText(x *telemetry.Exchange) string {
 	case x.HTTP != nil:
 		add(quoted(x.HTTP.Method), quoted(x.HTTP.Host+x.HTTP.Path))
 	case x.TLS != nil:
-		add(quoted(x.TLS.ServerName), x.TLS.Version)
+		add(quoted(x.TLS.ServerName), plain(x.Protocol), plain(x.TLS.Version))
 	case x.DNS != nil:
 		add(quoted(x.DNS.Type), quoted(x.DNS.Name))
 	case x.SSH != nil:
@@ -121,7 +127,7 @@ func exchangeText(x *telemetry.Exchange) string {
 	if x.Problem != "" {
 		add("(" + plain(x.Problem) + ")")
 	}
-	return string(b)
+	return strings.Join(parts, " ")
 }
 
 // quoted leaves an empty text empty.

@@ -35,12 +35,15 @@ func (l *Log) Connections(records []telemetry.Connection) {
 		if !isDenied(&r.Judgement) || r.Kind != telemetry.ConnectionStart && r.Kind != telemetry.ConnectionVerdict {
 			continue
 		}
+		if l.isClosed(line{connections: max(r.Count, 1)}) {
+			continue
+		}
 		any = true
 		if cause := l.crowded(now); cause != "" {
 			l.fold(r, cause)
 			continue
 		}
-		l.add(appendLine(nil, r.Time, r.Line(), ""), max(r.Count, 1))
+		l.add(appendLine(nil, r.Time, r.Line()), line{connections: max(r.Count, 1)})
 	}
 	if any {
 		l.wakeWriter()
@@ -58,14 +61,16 @@ func (l *Log) Exchanges(records []telemetry.Exchange) {
 		if !isDenied(&x.Judgement) {
 			continue
 		}
+		if l.isClosed(line{exchanges: 1}) {
+			continue
+		}
 		any = true
 		c := connectionOf(x)
 		if cause := l.crowded(now); cause != "" {
 			l.fold(&c, cause)
 			continue
 		}
-		c.Kind = telemetry.ConnectionStart
-		l.add(appendLine(nil, x.Time, c.Line(), exchangeText(x)), 1)
+		l.add(exchangeLine(&c, exchangeText(x)), line{exchanges: 1})
 	}
 	if any {
 		l.wakeWriter()
@@ -75,6 +80,16 @@ func (l *Log) Exchanges(records []telemetry.Exchange) {
 // isDenied says whether the judgement is to block, enforced or not.
 func isDenied(j *telemetry.Judgement) bool {
 	return j.Verdict == telemetry.Blocked || j.Action == telemetry.Block
+}
+
+// isClosed counts what comes after the end.
+func (l *Log) isClosed(of line) bool {
+	if l.closed {
+		l.counts.Lost["shutdown"]++
+		l.counts.LostConnections += of.connections
+		l.counts.LostExchanges += of.exchanges
+	}
+	return l.closed
 }
 
 // crowded says why a connection cannot have a line of its own now; empty: it can.
@@ -91,27 +106,24 @@ func (l *Log) crowded(now time.Time) string {
 func (l *Log) fold(r *telemetry.Connection, cause string) {
 	n := max(r.Count, 1)
 	l.counts.Folded[cause] += n
-	if l.closed {
-		l.counts.Lost["shutdown"]++
-		l.counts.LostConnections += n
-		return
+	if exchangeWords[r.Kind] == "" {
+		l.tally.told += n
 	}
 	l.folds.add(r, n)
 }
 
-func (l *Log) add(text []byte, connections uint64) {
-	switch {
-	case l.closed:
-		l.counts.Lost["shutdown"]++
-		l.counts.LostConnections += connections
-		return
-	case connections == 0 && l.waitingNotes >= maxWaitingNotes:
-		l.counts.Lost["behind"]++
-		return
-	case connections == 0:
+// add appends a line to those that wait.
+func (l *Log) add(text []byte, of line) {
+	l.tally.told += of.connections
+	of.text = text
+	if of.connections+of.exchanges == 0 {
+		if l.waitingNotes >= maxWaitingNotes {
+			l.counts.Lost["behind"]++
+			return
+		}
 		l.waitingNotes++
 	}
-	l.waiting = append(l.waiting, line{text, connections})
+	l.waiting = append(l.waiting, of)
 }
 
 // Note writes a line that is not about a connection. Its word says what it is
@@ -119,7 +131,10 @@ func (l *Log) add(text []byte, connections uint64) {
 func (l *Log) Note(at time.Time, word, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.add(noteLine(at, word, text), 0)
+	if l.isClosed(line{}) {
+		return
+	}
+	l.add(noteLine(at, word, text), line{})
 	l.wakeWriter()
 }
 
@@ -131,6 +146,9 @@ func (l *Log) PolicyChange(c telemetry.PolicyChange, difference string) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.add(appendLine(nil, c.Time, c.Line(), ""), 0)
+	if l.isClosed(line{}) {
+		return
+	}
+	l.add(appendLine(nil, c.Time, c.Line()), line{})
 	l.wakeWriter()
 }

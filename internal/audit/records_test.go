@@ -62,13 +62,16 @@ func TestExchanges(t *testing.T) {
 		passed,
 	})
 	b.close()
-	const front = "2026-05-04T03:02:01.000Z blocked   inbound  tcp 203.0.0.1:1025 → 192.0.2.2:23 eth0 rule=telnet "
+	const what = "blocked   inbound  tcp 203.0.0.1:1025 → 192.0.2.2:23 eth0 rule=telnet "
 	assert.Equal(t, []string{
-		front + `http "GET" "example.com/a b\n2026 blocked"`,
-		front + `quic "x.example" 1.3`,
-		front + `dns "A" "a\x1b[2J.zip"`,
-		front + `ssh "OpenSSH_9" (cut; off)`,
+		"2026-05-04T03:02:01.000Z http      " + what + `"GET" "example.com/a b\n2026 blocked"`,
+		"2026-05-04T03:02:01.000Z tls       " + what + `"x.example" quic 1.3`,
+		"2026-05-04T03:02:01.000Z dns       " + what + `"A" "a\x1b[2J.zip"`,
+		"2026-05-04T03:02:01.000Z ssh       " + what + `"OpenSSH_9" (cut; off)`,
 	}, b.lines())
+	counts := b.Counts()
+	assert.EqualValues(t, 4, counts.Exchanges)
+	assert.Zero(t, counts.Connections, "they are not counted as connections")
 }
 
 // Whatever is in a name, it is one line, and begins with its time.

@@ -25,25 +25,25 @@ func (f *file) isDue(more int, now time.Time) bool {
 	return f.size > 0 && (large || old)
 }
 
-// rotateIfDue sets the file aside where it would become too large with so many
-// bytes more, or is too old, and begins another.
-func (f *file) rotateIfDue(more int, now time.Time) error {
+// rotateIfDue sets the file aside where that is due, and begins another. It may have
+// done so although it fails.
+func (f *file) rotateIfDue(more int, now time.Time) (aside bool, err error) {
 	if !f.isOpen() || !f.isDue(more, now) {
-		return nil
+		return false, nil
 	}
 	if err := f.f.Sync(); err != nil {
-		return fmt.Errorf("rotate: %w", err)
+		return false, fmt.Errorf("rotate: %w", err)
 	}
 	if err := f.setAside(now); err != nil {
-		return fmt.Errorf("rotate: %w", err)
+		return false, fmt.Errorf("rotate: %w", err)
 	}
 	if _, err := f.open(); err != nil {
-		return fmt.Errorf("rotate: %w", err)
+		return true, fmt.Errorf("rotate: %w", err)
 	}
 	if err := f.prune(now); err != nil {
-		return fmt.Errorf("remove what was rotated before: %w", err)
+		return true, fmt.Errorf("remove what was rotated before: %w", err)
 	}
-	return f.folder.Sync() // the names
+	return true, f.folder.Sync() // the names
 }
 
 // setAside gives the file a name that no other has.
@@ -119,15 +119,10 @@ func (f *file) aside() ([]string, error) {
 // lastAside is the word of the last line that was set aside; empty where there is
 // none, or it cannot be read.
 func (f *file) lastAside() string {
-	names, err := f.aside()
-	if err != nil || len(names) == 0 {
+	old, err := f.openAside()
+	if err != nil || old == nil {
 		return ""
 	}
-	fd, err := unix.Openat(int(f.folder.Fd()), names[0], unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return ""
-	}
-	old := os.NewFile(uintptr(fd), names[0])
 	defer old.Close()
 	info, err := old.Stat()
 	if err != nil {
@@ -139,6 +134,33 @@ func (f *file) lastAside() string {
 	}
 	last, _ := lastLine(tail)
 	return wordOf(last)
+}
+
+// openAside opens the file that was set aside last; nil where there is none.
+func (f *file) openAside() (*os.File, error) {
+	names, err := f.aside()
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	fd, err := unix.Openat(int(f.folder.Fd()), names[0], unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: names[0], Err: err}
+	}
+	return os.NewFile(uintptr(fd), names[0]), nil
+}
+
+// tally looks through the file, or where that has nothing yet through the one that
+// was set aside last.
+func (f *file) tally() (tallied, error) {
+	if f.size > 0 {
+		return tallyOf(io.NewSectionReader(f.f, 0, f.size))
+	}
+	old, err := f.openAside()
+	if err != nil || old == nil {
+		return tallied{}, err
+	}
+	defer old.Close()
+	return tallyOf(old)
 }
 
 // backupOf is when a file was set aside, by its name; ok is false for other files.

@@ -73,7 +73,7 @@ func (w *writer) writeRest() error {
 	}
 	// A file that cannot be set aside is written on: too large a log is better
 	// than none.
-	unrotated := w.file.rotateIfDue(0, time.Now())
+	unrotated := w.rotate(0)
 	var buffer []byte
 	for len(w.rest) > 0 {
 		n := w.chunk()
@@ -82,7 +82,7 @@ func (w *writer) writeRest() error {
 			buffer = append(buffer, w.rest[i].text...)
 		}
 		if unrotated == nil {
-			unrotated = w.file.rotateIfDue(len(buffer), time.Now())
+			unrotated = w.rotate(len(buffer))
 		}
 		if !w.file.isOpen() {
 			return unrotated
@@ -101,6 +101,21 @@ func (w *writer) writeRest() error {
 	}
 	w.rest = nil // and what it was cut from
 	return unrotated
+}
+
+// rotate sets the file aside where that is due. The next one begins with the count.
+func (w *writer) rotate(more int) error {
+	aside, err := w.file.rotateIfDue(more, time.Now())
+	if !aside || !w.file.isOpen() {
+		return err
+	}
+	if head := w.log.head(); head != nil {
+		if _, err := w.file.append(head); err != nil {
+			return err
+		}
+		w.log.wrote([]line{{text: head}})
+	}
+	return err
 }
 
 // chunk is how many of the lines are written at once.
@@ -123,15 +138,32 @@ func (w *writer) open() error {
 	if err != nil {
 		return err
 	}
-	if !w.opened && last == "" {
+	if w.opened {
+		if w.file.size == 0 {
+			w.before(w.log.head())
+		}
+		return nil
+	}
+	if last == "" {
 		last = w.file.lastAside() // it was set aside, and then nothing was written
 	}
-	if !w.opened && last != "" && last != StopWord {
-		w.rest = append([]line{{text: noteLine(time.Now(), "error",
-			"the process before ended abruptly: what was blocked in its last second may be missing above")}}, w.rest...)
+	found, err := w.file.tally()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", w.file.config.Path, err)
 	}
 	w.opened = true
+	w.before(w.log.looked(found, w.file.size == 0))
+	if last != "" && last != StopWord {
+		w.before(noteLine(time.Now(), "error", "the process before ended abruptly: what was blocked in its last second may be missing above"))
+	}
 	return nil
+}
+
+// before puts a line before those that wait, where there is one.
+func (w *writer) before(text []byte) {
+	if text != nil {
+		w.rest = append([]line{{text: text}}, w.rest...)
+	}
 }
 
 // keep makes what was written last, whatever becomes of the machine.
@@ -160,7 +192,8 @@ func (w *writer) recover() {
 		return
 	}
 	now := time.Now()
-	w.log.Note(now, "error", fmt.Sprintf("this log could not be written for %v: %v", now.Sub(w.since).Round(time.Millisecond), w.failure))
+	w.rest = append(w.rest, line{text: noteLine(now, "error", fmt.Sprintf(
+		"this log could not be written for %v: %v", now.Sub(w.since).Round(time.Millisecond), w.failure))})
 	w.failure = nil
 	w.log.state(nil)
 }

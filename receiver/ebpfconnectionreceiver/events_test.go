@@ -35,5 +35,7 @@ func TestEventSinkBeforePipelines(t *testing.T) {
 	close(stuck.release)
 	require.NoError(t, r.Shutdown(context.Background()))
 	assert.Len(t, sink.connections, 104)
+	assert.EqualValues(t, 7, sink.counted[0])
+	assert.Zero(t, sink.before[0], "the kernel's count comes before any record")
 	assert.Equal(t, []telemetry.PolicyChange{expired}, sink.byItself, "what it told itself it knows")
 }

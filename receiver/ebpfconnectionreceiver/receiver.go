@@ -43,6 +43,7 @@ type connectionReceiver struct {
 	// events takes what the engine tells before the pipelines do; nil without a
 	// policy.
 	events    connectionpolicyextension.EventSink
+	accounts  *accounts
 	logLane   *lane
 	traceLane *lane
 	durations *telemetry.Durations
@@ -101,6 +102,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	if err := r.followPolicy(host); err != nil {
 		return err
 	}
+	r.openAccounts()
 	if err := r.engine.Start(r.sink); err != nil {
 		return fmt.Errorf("start the datapath: %w", err)
 	}
@@ -196,6 +198,9 @@ func (r *connectionReceiver) Shutdown(ctx context.Context) error {
 	if r.collector != nil {
 		r.collector.stop(ctx)
 	}
+	if r.accounts != nil {
+		r.accounts.close()
+	}
 	var err error
 	if r.stats != nil {
 		r.stats.freeze()
@@ -221,6 +226,6 @@ func (r *connectionReceiver) Shutdown(ctx context.Context) error {
 	if r.self != nil {
 		r.self.Shutdown()
 	}
-	r.unfollow, r.collector, r.engine, r.stats, r.self = nil, nil, nil, nil, nil
+	r.unfollow, r.collector, r.accounts, r.engine, r.stats, r.self = nil, nil, nil, nil, nil, nil
 	return err
 }

@@ -29,10 +29,12 @@ type TelemetryBuilder struct {
 	mu                   sync.Mutex
 	registrations        []metric.Registration
 	WeirAuditConnections metric.Int64ObservableCounter
+	WeirAuditExchanges   metric.Int64ObservableCounter
 	WeirAuditFailures    metric.Int64ObservableCounter
 	WeirAuditFolded      metric.Int64ObservableCounter
 	WeirAuditLines       metric.Int64ObservableCounter
 	WeirAuditLost        metric.Int64ObservableCounter
+	WeirAuditUnlined     metric.Int64ObservableCounter
 	WeirPolicyChanges    metric.Int64Counter
 	WeirPolicyGeneration metric.Int64Gauge
 	WeirPolicyLoadTime   metric.Int64Gauge
@@ -57,6 +59,21 @@ func (builder *TelemetryBuilder) RegisterWeirAuditConnectionsCallback(cb metric.
 		cb(ctx, &observerInt64{inst: builder.WeirAuditConnections, obs: o})
 		return nil
 	}, builder.WeirAuditConnections)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditExchangesCallback sets callback for observable WeirAuditExchanges metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditExchangesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditExchanges, obs: o})
+		return nil
+	}, builder.WeirAuditExchanges)
 	if err != nil {
 		return err
 	}
@@ -126,6 +143,21 @@ func (builder *TelemetryBuilder) RegisterWeirAuditLostCallback(cb metric.Int64Ca
 	return nil
 }
 
+// RegisterWeirAuditUnlinedCallback sets callback for observable WeirAuditUnlined metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditUnlinedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditUnlined, obs: o})
+		return nil
+	}, builder.WeirAuditUnlined)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -156,8 +188,14 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	var err, errs error
 	builder.WeirAuditConnections, err = builder.meter.Int64ObservableCounter(
 		"otelcol_weir_audit_connections",
-		metric.WithDescription("Number of blocked connections, requests and queries, or such as would be, that are in the audit log, each by a line or in the count of one. [Alpha]"),
+		metric.WithDescription("Number of blocked connections, or such as would be, that are in the audit log, each by a line or in the count of one. [Alpha]"),
 		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditExchanges, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_exchanges",
+		metric.WithDescription("Number of blocked requests, queries and handshakes, or such as would be, that are in the audit log, each by a line or in the count of one. [Alpha]"),
+		metric.WithUnit("{exchange}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirAuditFailures, err = builder.meter.Int64ObservableCounter(
@@ -182,6 +220,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_weir_audit_lost",
 		metric.WithDescription("Number of lines that are not in the audit log, since it could not be written before the end (shutdown) or for too long (behind). [Alpha]"),
 		metric.WithUnit("{line}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditUnlined, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_unlined",
+		metric.WithDescription("Number of connections that the kernel counted as blocked and no line of the audit log stands for, since an earlier process was killed before it could write them, or there was none. The log says so, too. [Alpha]"),
+		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirPolicyChanges, err = builder.meter.Int64Counter(
