@@ -56,8 +56,7 @@ func (e *policyExtension) closeAudit(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, auditClose)
 	defer cancel()
-	e.audit.log.Note(e.now(), audit.StopWord, fmt.Sprintf("process %d", os.Getpid()))
-	return e.audit.log.Close(ctx)
+	return e.audit.log.Close(ctx, fmt.Sprintf("process %d", os.Getpid()))
 }
 
 // change notes a change, and what is other than before in the policy that is in

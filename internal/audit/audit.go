@@ -62,10 +62,11 @@ type Log struct {
 	waiting      []line
 	waitingNotes int
 	folds        folds
-	budget       budget
-	counts       Counts
-	tally        tally
-	closed       bool
+	// single is for connections, counted for records that stand for many.
+	single, counted budget
+	counts          Counts
+	tally           tally
+	closed          bool
 
 	wake   chan struct{} // has a token where something waits
 	stop   chan struct{}
@@ -104,7 +105,7 @@ type Counts struct {
 func Open(config Config, state func(error)) *Log {
 	l := &Log{
 		config: config, state: state,
-		budget: budget{limit: config.LinesPerSecond},
+		single: budget{limit: config.LinesPerSecond}, counted: budget{limit: config.LinesPerSecond},
 		counts: Counts{Folded: map[string]uint64{}, Failures: map[string]uint64{}, Lost: map[string]uint64{}},
 		wake:   make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -130,14 +131,17 @@ func cloned(m map[string]uint64) map[string]uint64 {
 	return c
 }
 
-// Close writes what waits and closes the file, within the time that ctx leaves. It
-// says what was lost. What the log is told later is lost, too.
-func (l *Log) Close(ctx context.Context) error {
+// Close writes what waits, a last line about the end, and closes the file, within
+// the time that ctx leaves. It says what was lost. What the log is told later is
+// lost, too.
+func (l *Log) Close(ctx context.Context, text string) error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return nil
 	}
+	l.waiting = l.folds.appendTo(l.waiting)
+	l.add(noteLine(time.Now(), stopWord, text), line{})
 	l.closed = true
 	l.mu.Unlock()
 	close(l.stop)

@@ -14,8 +14,8 @@ import (
 	"github.com/weirnet/weir/internal/securefile"
 )
 
-// StopWord is the word of the last line of a process that ended in order.
-const StopWord = "stop"
+// stopWord is the word of the last line of a process that ended in order.
+const stopWord = "stop"
 
 // file is the file that is written. It ends with a whole line at all times but
 // within append.

@@ -219,7 +219,7 @@ func TestFullDiskAtTheEnd(t *testing.T) {
 	b.await("the file", func() bool { _, err := os.Stat(b.config.Path); return err == nil })
 	fill(t, filepath.Join(disk, "ballast"))
 	b.Connections(manyBlocked(0, 100))
-	err := b.Close(context.Background())
+	err := b.Close(context.Background(), "test")
 	require.ErrorIs(t, err, unix.ENOSPC)
 	counts := b.Counts()
 	assert.EqualValues(t, 100, counts.Connections+counts.LostConnections)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,12 +68,12 @@ func open(t *testing.T, change ...func(*Config)) *bench {
 
 func (b *bench) open() {
 	b.Log = Open(b.config, b.state)
-	b.t.Cleanup(func() { b.Close(context.Background()) })
+	b.t.Cleanup(func() { b.Close(context.Background(), "test") })
 }
 
 func (b *bench) close() {
 	b.t.Helper()
-	require.NoError(b.t, b.Close(context.Background()))
+	require.NoError(b.t, b.Close(context.Background(), "test"))
 }
 
 func (b *bench) dir() string { return filepath.Dir(b.config.Path) }
@@ -85,8 +86,13 @@ func (b *bench) files() []string {
 	return append(aside, b.config.Path)
 }
 
-// lines are those of all files.
-func (b *bench) lines() (all []string) {
+// lines are those of all files, but for those about the end of a log.
+func (b *bench) lines() []string {
+	b.t.Helper()
+	return slices.DeleteFunc(b.allLines(), func(l string) bool { return wordOf([]byte(l)) == stopWord })
+}
+
+func (b *bench) allLines() (all []string) {
 	b.t.Helper()
 	for _, name := range b.files() {
 		content, err := os.ReadFile(name)

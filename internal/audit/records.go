@@ -39,7 +39,7 @@ func (l *Log) Connections(records []telemetry.Connection) {
 			continue
 		}
 		any = true
-		if cause := l.crowded(now); cause != "" {
+		if cause := l.crowded(now, r.Count); cause != "" {
 			l.fold(r, cause)
 			continue
 		}
@@ -66,7 +66,7 @@ func (l *Log) Exchanges(records []telemetry.Exchange) {
 		}
 		any = true
 		c := connectionOf(x)
-		if cause := l.crowded(now); cause != "" {
+		if cause := l.crowded(now, 1); cause != "" {
 			l.fold(&c, cause)
 			continue
 		}
@@ -92,12 +92,17 @@ func (l *Log) isClosed(of line) bool {
 	return l.closed
 }
 
-// crowded says why a connection cannot have a line of its own now; empty: it can.
-func (l *Log) crowded(now time.Time) string {
+// crowded says why a record cannot have a line of its own now; empty: it can. Those
+// that stand for many do not wait behind those that stand for one.
+func (l *Log) crowded(now time.Time, count uint64) string {
+	budget := &l.single
+	if count > 1 {
+		budget = &l.counted
+	}
 	switch {
 	case len(l.waiting)-l.waitingNotes >= maxWaiting:
 		return "behind"
-	case !l.budget.take(now):
+	case !budget.take(now):
 		return "rate"
 	}
 	return ""

@@ -37,7 +37,9 @@ func TestLines(t *testing.T) {
 		"2026-05-04T03:02:01.000Z policy    loaded generation 8 from policy.yaml: 2 rules; added: b",
 	}, b.lines())
 	counts := b.Counts()
-	assert.EqualValues(t, 6, counts.Lines)
+	assert.EqualValues(t, 7, counts.Lines)
+	all := b.allLines()
+	assert.Regexp(t, `Z stop      test$`, all[len(all)-1])
 	assert.EqualValues(t, 1237, counts.Connections)
 	assert.Equal(t, counts.Connections, b.sum())
 }
@@ -157,7 +159,7 @@ func TestAfterTheEnd(t *testing.T) {
 
 func BenchmarkConnections(b *testing.B) {
 	l := Open(Config{Path: b.TempDir() + "/log/audit.log", MaxSize: 1 << 30, LinesPerSecond: 200}, func(error) {})
-	defer l.Close(b.Context())
+	defer l.Close(b.Context(), "test")
 	records := manyBlocked(0, 1024)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -153,7 +153,7 @@ func (w *writer) open() error {
 	}
 	w.opened = true
 	w.before(w.log.looked(found, w.file.size == 0))
-	if last != "" && last != StopWord {
+	if last != "" && last != stopWord {
 		w.before(noteLine(time.Now(), "error", "the process before ended abruptly: what was blocked in its last second may be missing above"))
 	}
 	return nil
