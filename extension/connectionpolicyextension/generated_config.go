@@ -53,6 +53,8 @@ type Config struct {
 	File string `mapstructure:"file,omitempty"`
 	// Keeps the last policy that was in force, with its lists, and starts with it when the one that is configured is refused or cannot be read.
 	KeepLastGood bool `mapstructure:"keep_last_good"`
+	// The file is one for the scheme `weir:`, and may have its keys `logging`, `otel` and `event_publisher`, which are not read here.
+	OneFile bool `mapstructure:"one_file"`
 	// The policy itself. Either this or `file`.
 	Policy map[string]any `mapstructure:"policy,omitempty"`
 	// How often the policy and its lists are looked at for changes; 0 means never.
@@ -80,6 +82,7 @@ func createDefaultConfig() component.Config {
 		Audit:              configoptional.Default(NewDefaultAudit()),
 		ConfirmWithin:      0,
 		KeepLastGood:       true,
+		OneFile:            false,
 		ReloadInterval:     2 * time.Second,
 	}
 }

@@ -29,6 +29,7 @@ type policyText struct {
 func (t *policyText) parse(now time.Time) (*policy.Policy, error) {
 	p, _, err := policy.Load(policy.Document{
 		Name: t.name, Content: t.content, Now: now,
+		Service: true, // it was read before, as it is
 		Open: func(name string) ([]byte, error) {
 			content, ok := t.lists[name]
 			if !ok {

@@ -45,11 +45,13 @@ type reader struct {
 	source string
 	// access is securefile.Private unless the checks are switched off.
 	access securefile.Access
-	now    func() time.Time
+	// oneFile: the file may have the keys of a file for the scheme weir:.
+	oneFile bool
+	now     func() time.Time
 }
 
 func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
-	r := &reader{file: cfg.File, source: cfg.File, access: cfg.access(securefile.Private), now: now}
+	r := &reader{file: cfg.File, source: cfg.File, access: cfg.access(securefile.Private), oneFile: cfg.OneFile, now: now}
 	if cfg.Policy == nil {
 		return r, nil
 	}
@@ -66,7 +68,7 @@ func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
 func (r *reader) load() *candidate {
 	c := &candidate{seen: fingerprint{}, text: &policyText{name: r.source, lists: map[string][]byte{}}}
 	total := 0
-	doc := policy.Document{Root: r.inline, Now: r.now()}
+	doc := policy.Document{Root: r.inline, Service: r.oneFile, Now: r.now()}
 	doc.Open = func(name string) ([]byte, error) {
 		content, err := r.read(c.seen, r.listPath(name), policy.MaxListSize)
 		if total += len(content); total > maxListsSize {
