@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/weirnet/weir/internal/audit"
-	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/securefile"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -24,7 +23,7 @@ const auditClose = 5 * time.Second
 type auditor struct {
 	log *audit.Log
 	// told is the policy that the log was told of last.
-	told *policy.Policy
+	told *version
 }
 
 // openAudit begins the audit log, where one is asked for. A log that cannot be
@@ -61,27 +60,38 @@ func (e *policyExtension) closeAudit(ctx context.Context) error {
 
 // change notes a change, and what is other than before in the policy that is in
 // force now.
-func (a *auditor) change(record telemetry.PolicyChange, current *policy.Policy) {
+func (a *auditor) change(record telemetry.PolicyChange, current version) {
 	if a == nil {
 		return
 	}
 	before := a.told
-	if before == nil || before == current || record.Change == telemetry.PolicyRefused {
+	if before == nil || before.packed == current.packed || record.Change == telemetry.PolicyRefused {
 		a.log.PolicyChange(record, "")
 	} else {
-		difference := policy.Compare(before, current).String()
-		if difference == "" {
-			difference = "no rule or setting is other than before"
-		}
-		a.log.PolicyChange(record, difference)
-		if before.Mode != current.Mode {
-			a.log.Note(record.Time, "mode", fmt.Sprintf("%v, was %v: generation %d", current.Mode, before.Mode, record.Generation))
+		a.log.PolicyChange(record, difference(before.packed, current.packed, record.Time))
+		if before.Policy.Mode != current.Policy.Mode {
+			a.log.Note(record.Time, "mode", fmt.Sprintf("%v, was %v: generation %d", current.Policy.Mode, before.Policy.Mode, record.Generation))
 		}
 	}
 	if record.Change != telemetry.PolicyRefused {
-		a.told = current
+		a.told = &current
 	}
 }
+
+// difference says on one line what is other in the second policy.
+func difference(before, after packedText, at time.Time) string {
+	changes, err := diff(before, after, at)
+	switch {
+	case err != nil:
+		return "what is other than before could not be found out: " + oneLine(err)
+	case changes.Empty():
+		return "no rule or setting is other than before"
+	}
+	return changes.Line(mostDifference)
+}
+
+// mostDifference is how much of a difference a line has, in bytes.
+const mostDifference = 2000
 
 // problem notes an error that is not a policy's.
 func (a *auditor) problem(at time.Time, err error) {

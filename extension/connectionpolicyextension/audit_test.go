@@ -82,9 +82,9 @@ func TestAuditOfThePolicy(t *testing.T) {
 		require.Greater(t, len(lines), i, want)
 		assert.True(t, strings.HasPrefix(lines[i], want), "%q, want %q", lines[i], want)
 	}
-	assert.True(t, strings.HasSuffix(lines[2], "; mode prevent → detect; added: b"), lines[2])
-	assert.True(t, strings.HasSuffix(lines[5], "; mode detect → prevent; removed: b"), lines[5])
-	assert.True(t, strings.HasSuffix(lines[7], "; added: b, c"), lines[7])
+	assert.True(t, strings.HasSuffix(lines[2], "; mode: prevent → detect; + rule 2 b: allow layer4.tcp.destination_ports 443"), lines[2])
+	assert.True(t, strings.HasSuffix(lines[5], "; mode: detect → prevent; - rule 2 b: allow layer4.tcp.destination_ports 443"), lines[5])
+	assert.True(t, strings.HasSuffix(lines[7], "; + rule 2 b: allow layer4.tcp.destination_ports 443; + rule 3 c: allow layer4.tcp.destination_ports 80"), lines[7])
 }
 
 func TestAuditOfConnections(t *testing.T) {

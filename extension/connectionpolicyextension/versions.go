@@ -13,8 +13,10 @@ import (
 type version struct {
 	Generation
 	seen fingerprint
-	// text is the policy as it was read, until it is kept as the last good one.
-	text *policyText
+	// text is the policy as it was read, until it is kept as the last good one;
+	// packed is the same, for those who ask for it.
+	text   *policyText
+	packed packedText
 }
 
 // step does what is due at now and returns when it wants to be called again.
@@ -93,6 +95,9 @@ func (e *policyExtension) consider(c *candidate) {
 // current one unless one of them refuses it. A refused number is not used again,
 // since connections may have been judged under it.
 func (e *policyExtension) install(v version) error {
+	if v.packed == "" && v.text != nil {
+		v.packed = v.text.pack()
+	}
 	e.lastNumber++
 	v.Number = e.lastNumber
 	e.keepNumber(v.Number)
@@ -146,7 +151,7 @@ func (e *policyExtension) tell(change telemetry.Change, number uint64, detail st
 	record := telemetry.PolicyChange{
 		Time: e.now(), Change: change, Generation: number, Source: e.watch.reader.source, Detail: detail,
 	}
-	e.audit.change(record, e.current.Policy)
+	e.audit.change(record, e.current)
 	e.report.change(record, e.current.Generation, e.loaded)
 	e.subs.tell(record)
 }

@@ -56,7 +56,7 @@ func TestAuditLog(t *testing.T) {
 	if kernel < 10_000 {
 		t.Errorf("only %d connections were blocked", kernel)
 	}
-	if !strings.Contains(log.text, "; added: more\n") {
+	if !strings.Contains(log.text, "; + rule 2 more: allow layer4.tcp.destination_ports 81\n") {
 		t.Error("nothing says what the policy's change was")
 	}
 	t.Logf("%d sent, %d counted: %d in lines, %d without; %d bytes in %d files", sent, kernel, log.lines, log.unlined, len(log.text), log.files)
