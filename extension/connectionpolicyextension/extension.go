@@ -40,6 +40,8 @@ type policyExtension struct {
 	// has ended; both are nil where there is none.
 	stop context.CancelFunc
 	done chan struct{}
+	// wake has the goroutine look at once.
+	wake chan struct{}
 
 	// mu guards what follows. It is held while subscribers are called: that is
 	// what makes them be called one at a time.
@@ -59,6 +61,10 @@ type policyExtension struct {
 	// lockedOut was refused because it locks everybody out; confirming it
 	// afterwards is still possible.
 	lockedOut *candidate
+	// unwritten is a policy that was put in force and is to be written to the file
+	// once it is confirmed; nil where there is none.
+	unwritten *unwritten
+	temporary temporaryRules
 }
 
 func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, error) {
@@ -77,7 +83,7 @@ func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, 
 		// A policy that is refused is no fault of the program, so no stack traces.
 		report: &reporter{logger: set.Logger.WithOptions(zap.AddStacktrace(zap.PanicLevel)), telemetry: builder},
 		confirm: confirmation{
-			file: cfg.confirmFile(), access: cfg.access(securefile.Trusted), within: cfg.ConfirmWithin,
+			file: cfg.confirmFile(), access: cfg.access(securefile.Trusted),
 		},
 	}
 	reader, err := newReader(cfg, e.id, func() time.Time { return e.now() })
@@ -106,6 +112,7 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 	if e.cfg.ReloadInterval == 0 {
 		return nil
 	}
+	e.wake = make(chan struct{}, 1)
 	var ctx context.Context
 	// The context of Start ends with the start; this one ends in Shutdown.
 	ctx, e.stop = context.WithCancel(context.Background())
@@ -119,11 +126,12 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 // one of an earlier process.
 func (e *policyExtension) first() error {
 	e.openStore()
+	e.openTemporary()
 	c := e.watch.reader.load()
 	e.report.warnings(c.warnings)
 	err := c.err
 	if err == nil {
-		err = e.checkLockOut(c.policy)
+		err = e.checkLockOut(c.policy, false)
 	}
 	e.watch.handled = c.seen
 	if err != nil {
@@ -137,7 +145,7 @@ func (e *policyExtension) first() error {
 		e.report.notKept(err) // and what is not readable is replaced
 	case k != nil && k.Digest == c.text.digest():
 		e.continueAt(k.Number) // it is the same
-	case k != nil && e.confirm.within > 0 && e.cfg.ReloadInterval > 0:
+	case k != nil && e.cfg.ConfirmWithin > 0 && e.cfg.ReloadInterval > 0:
 		if e.startUnchanged() {
 			return nil
 		}
@@ -174,6 +182,7 @@ func (e *policyExtension) run(ctx context.Context, usr1 chan os.Signal) {
 			return
 		case <-usr1:
 			signalled = true
+		case <-e.wake: // somebody may have set a deadline
 		case <-timer.C:
 		}
 		e.mu.Lock()
@@ -199,6 +208,7 @@ func (e *policyExtension) Shutdown(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.dropUnwritten()
 	e.current, e.subs = version{}, subscribers{}
 	err := e.closeAudit(ctx)
 	e.report.telemetry.Shutdown()

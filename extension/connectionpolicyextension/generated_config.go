@@ -53,6 +53,8 @@ type Config struct {
 	File string `mapstructure:"file,omitempty"`
 	// Keeps the last policy that was in force, with its lists, and starts with it when the one that is configured is refused or cannot be read.
 	KeepLastGood bool `mapstructure:"keep_last_good"`
+	// The folder below which the list files are that a policy may name which comes by the API. The default is the folder of the policy file.
+	ListsDir string `mapstructure:"lists_dir,omitempty"`
 	// The file is one for the scheme `weir:`, and may have its keys `logging`, `otel` and `event_publisher`, which are not read here.
 	OneFile bool `mapstructure:"one_file"`
 	// The policy itself. Either this or `file`.

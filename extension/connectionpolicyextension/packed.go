@@ -12,27 +12,30 @@ import (
 
 // packedText is a policy as it was read, with its lists, compressed: it stays in
 // memory as long as the policy is in force. Equal ones are equal policies.
-type packedText string
+type packedText struct {
+	data   string // empty where there is none
+	digest string // of the policyText
+}
 
 // pack compresses t as it is kept on disk.
 func (t *policyText) pack() packedText {
 	var b strings.Builder
+	k := kept{Source: t.name, Digest: t.digest(), text: t}
 	w, err := flate.NewWriter(&b, flate.BestSpeed)
 	if err == nil {
-		k := kept{Source: t.name, Digest: t.digest(), text: t}
-		err = k.write(w)
+		err = errors.Join(k.write(w), w.Close())
 	}
-	if err != nil || w.Close() != nil {
-		return "" // a strings.Builder takes everything
+	if err != nil {
+		return packedText{} // not of a strings.Builder, which takes everything
 	}
-	return packedText(b.String())
+	return packedText{data: b.String(), digest: k.Digest}
 }
 
 func (p packedText) unpack() (*policyText, error) {
-	if p == "" {
-		return nil, errors.New("there is none")
+	if p.data == "" {
+		return nil, errors.New("its text is not known")
 	}
-	k, err := readKept(flate.NewReader(strings.NewReader(string(p))))
+	k, err := readKept(flate.NewReader(strings.NewReader(p.data)))
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ import (
 // stopWord is the word of the last line of a process that ended in order.
 const stopWord = "stop"
 
+// CallWord is the word of lines about calls of the API.
+const CallWord = "call"
+
 // file is the file that is written. It ends with a whole line at all times but
 // within append.
 type file struct {
