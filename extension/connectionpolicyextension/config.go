@@ -53,6 +53,9 @@ func validateConfig(c *Config) error {
 	if c.File != "" && c.ConfirmFile != "" && filepath.Clean(c.File) == filepath.Clean(c.ConfirmFile) {
 		errs = append(errs, errors.New("confirm_file is the policy file: writing the policy would confirm it"))
 	}
+	if c.Audit.HasValue() {
+		errs = append(errs, validateAudit(c.Audit.Get()))
+	}
 	return errors.Join(errs...)
 }
 
