@@ -1,13 +1,15 @@
 package policy
 
 import (
+	_ "embed" // the schema
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	_ "embed" // the schema
+	"go.yaml.in/yaml/v3"
 )
 
 // Service is what a file for the scheme weir: says besides the policy: where to
@@ -104,6 +106,30 @@ func ServiceKeysOf(doc Document) []string {
 		}
 	}
 	return keys
+}
+
+// WithoutService is the content of a file for the scheme weir: without those keys,
+// which may hold secrets: the policy alone. It is written anew; comments stay.
+func WithoutService(content []byte) ([]byte, error) {
+	if len(content) > maxLibrarySize {
+		return nil, fmt.Errorf("the file has %d bytes, and its policy can be told apart in files of at most %d", len(content), maxLibrarySize)
+	}
+	root, _, err := parseYAML(content)
+	if err != nil {
+		return nil, err
+	}
+	if root == nil || len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("the file is no mapping")
+	}
+	m := root.Content[0]
+	kept := m.Content[:0]
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		if !contains(serviceKeys, m.Content[i].Value) {
+			kept = append(kept, m.Content[i], m.Content[i+1])
+		}
+	}
+	m.Content = kept
+	return yaml.Marshal(root)
 }
 
 // LoadService reads those keys, whatever the others say: a policy that is wrong
