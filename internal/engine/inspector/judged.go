@@ -3,16 +3,17 @@ package inspector
 import (
 	"time"
 
+	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
 
 // Judged says how far an end's bytes have been judged: those before the sequence
 // number can go on, none of those from there on before there is a verdict. With all,
-// they all can, unless the connection is blocked. It is for TCP.
+// they all can, unless the connection is blocked; so they can where it is not TCP.
 func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
 	c := i.byID[id]
 	switch {
-	case c == nil || c.phase == done:
+	case c == nil || c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
 		return 0, true
 	case end == server && (c.phase == detecting || c.answersPass()):
 		return 0, true
@@ -60,12 +61,13 @@ func (i *Inspector) Suspect() bool { return i.suspect }
 func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
 	if c := i.byID[id]; c != nil && c.phase != done {
 		i.now = now
-		i.giveUp(c, cause)
+		i.loseRest(c, cause)
 		i.settle(c)
 	}
 }
 
-func (i *Inspector) giveUp(c *conn, cause policy.Cause) {
+// loseRest says of what is not known of a connection that it cannot be had any more.
+func (i *Inspector) loseRest(c *conn, cause policy.Cause) {
 	c.loss = cause
 	if c.facts.Application.State == policy.Unknown {
 		c.facts.Application = policy.Lost[policy.Application](cause)
@@ -74,6 +76,6 @@ func (i *Inspector) giveUp(c *conn, cause policy.Cause) {
 		c.facts.HTTP = lostHTTP(cause) // those known are of a request before
 	}
 	i.stop(c)
-	c.seal(cause)
+	c.lose(cause)
 	i.judge(c)
 }
