@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
@@ -21,6 +22,13 @@ type holding struct {
 	released [2]released
 	// allowed: the kernel has taken the verdict. blocked: it is to be cut, or was.
 	allowed, blocked bool
+	// reset: its ends were told.
+	reset bool
+	// ending: it is blocked for a request behind others that were allowed. When their
+	// responses are through, last is written into the kernel.
+	ending      bool
+	endingSince time.Time
+	last        inspector.Settlement
 }
 
 // heldPacket is a packet that waits. Its payload lies in [seq, end).
@@ -67,6 +75,9 @@ func (l *look) held(batch []datapath.Held) {
 			l.heldDatagram(k, h)
 		}
 		l.release(k)
+		if k.hold.ending && !l.inspector.AnswersDue(k.id) {
+			l.end(k)
+		}
 	}
 }
 
@@ -165,12 +176,15 @@ func (l *look) release(k *lookedAt) {
 		l.cut(k)
 		return
 	}
+	if h.ending {
+		l.withhold(k)
+	}
 	for end := range 2 {
 		w := h.waiting[end]
-		until, all := l.judged(k, end)
+		until, how := l.judged(k, end)
 		kept := w[:0]
 		for _, p := range w {
-			if !all && int32(p.end-until) > 0 {
+			if how == inspector.Nothing || how == inspector.Part && int32(p.end-until) > 0 {
 				kept = append(kept, p)
 				continue
 			}
@@ -189,11 +203,16 @@ func (l *look) release(k *lookedAt) {
 }
 
 // judged is how far an end's packets may go on.
-func (l *look) judged(k *lookedAt, end int) (until uint32, all bool) {
-	if k.tcp {
-		return l.inspector.Judged(k.id, end)
+func (l *look) judged(k *lookedAt, end int) (until uint32, how inspector.Extent) {
+	switch {
+	case k.hold.ending && end == 0:
+		return 0, inspector.Nothing
+	case k.hold.ending, k.hold.allowed && !k.tcp, end == 1 && !k.tcp:
+		return 0, inspector.All
+	case !k.tcp:
+		return 0, inspector.Nothing
 	}
-	return 0, k.hold.allowed || end == 1
+	return l.inspector.Judged(k.id, end)
 }
 
 func (l *look) sendOn(p *datapath.HeldPacket) {
@@ -209,8 +228,8 @@ func (l *look) cut(k *lookedAt) {
 	for end := range h.waiting {
 		for _, p := range h.waiting[end] {
 			l.heldCounts.blocked++
-			if k.tcp && !k.cut {
-				k.cut = true
+			if k.tcp && !h.reset {
+				h.reset = true
 				if err := p.packet.Reset(); err != nil {
 					l.log.Debug("A connection that is cut cannot be reset.", zap.Error(err))
 				}
@@ -223,8 +242,30 @@ func (l *look) cut(k *lookedAt) {
 	h.bytes = 0
 }
 
+// withhold drops what the client has sent of a connection that is ending, but for a
+// packet that its end is told by.
+func (l *look) withhold(k *lookedAt) {
+	h := k.hold
+	for len(h.waiting[0]) > 1 {
+		p := h.waiting[0][1]
+		h.waiting[0] = slices.Delete(h.waiting[0], 1, 2)
+		h.bytes -= p.packet.Size()
+		l.heldCounts.blocked++
+		p.packet.Drop()
+	}
+}
+
+// end cuts a connection whose last responses are through, or will not come.
+func (l *look) end(k *lookedAt) {
+	h := k.hold
+	h.ending, h.allowed = false, false
+	l.settle(&h.last)
+	l.write()
+}
+
 // letGo drops what waits of a connection that is over.
 func (l *look) letGo(k *lookedAt) {
+	delete(l.seen, k.id)
 	delete(l.holding, k.id)
 	if k.hold == nil {
 		return
@@ -242,6 +283,10 @@ func (l *look) letGo(k *lookedAt) {
 func (l *look) giveUp(now time.Time) {
 	for _, k := range l.holding {
 		h := k.hold
+		if h.ending && now.Sub(h.endingSince) > l.maxWait {
+			l.end(k)
+			continue
+		}
 		if h.bytes > 0 && now.Sub(h.since) > l.maxWait {
 			l.inspector.GiveUp(k.id, policy.Limit, now)
 			l.take()

@@ -30,6 +30,9 @@ type look struct {
 	settlements      []datapath.Settlement
 	of               []*lookedAt
 	counts           lookCounts
+	holding          map[uint64]*lookedAt // those of which packets are held
+	maxWait          time.Duration        // of a packet that is held
+	heldCounts       heldCounts
 	said             pendingExchanges
 }
 
@@ -44,6 +47,8 @@ type lookedAt struct {
 	// credit is what the kernel may still copy of each end.
 	credit [2]int
 	tcp    bool
+	// hold is what is held of it; nil where nothing ever was.
+	hold *holding
 	// listed: it is in look.of, at that index.
 	listed bool
 	at     int
@@ -55,7 +60,8 @@ type lookCounts struct{ gone, stale, busy, refused uint64 }
 func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 	l := &look{
 		data: data, log: log, names: names.NewTable(names.Limits{}),
-		seen: map[uint64]*lookedAt{}, gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
+		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
+		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 	}
 	l.inspector = inspector.New(inspector.Config{
 		Report: c.Report, MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
@@ -142,7 +148,7 @@ func (l *look) ended(c *datapath.Copy) {
 	l.inspector.Ended(c.ID, c.Time)
 	l.take()
 	l.settlement(k).Done = true
-	delete(l.seen, c.ID)
+	l.letGo(k)
 }
 
 // over says that the end of a connection was told, whether or not it is looked into.
@@ -150,9 +156,9 @@ func (l *look) over(ids []uint64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		if l.seen[id] != nil {
+		if k := l.seen[id]; k != nil {
 			l.inspector.Ended(id, now)
-			delete(l.seen, id)
+			l.letGo(k)
 		}
 	}
 	l.take()
@@ -179,7 +185,9 @@ func (l *look) expire(now time.Time) {
 	l.inspector.Expire(now)
 	l.take()
 	for id := range l.goneBefore {
-		delete(l.seen, id)
+		if k := l.seen[id]; k != nil {
+			l.letGo(k)
+		}
 	}
 	clear(l.goneBefore)
 	l.gone, l.goneBefore = l.goneBefore, l.gone

@@ -7,31 +7,45 @@ import (
 	"github.com/weirnet/weir/internal/policy"
 )
 
-// Judged says how far an end's bytes have been judged: those before the sequence
-// number can go on, none of those from there on before there is a verdict. With all,
-// they all can, unless the connection is blocked; so they can where it is not TCP.
-func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
+// Extent says how much of what an end sends has been judged.
+type Extent uint8
+
+// The extents.
+const (
+	// Nothing: the connection is blocked, or not known any more.
+	Nothing Extent = iota
+	// Part: what lies before a sequence number.
+	Part
+	// All: nothing of it waits for a verdict.
+	All
+)
+
+// Judged says how far an end's bytes have been judged and may go on; until is valid
+// with Part. It is for TCP; of other connections nothing waits that is not blocked.
+func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
 	c := i.byID[id]
 	switch {
-	case c == nil || c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
-		return 0, true
+	case c == nil || c.judged.action == policy.Block:
+		return 0, Nothing
+	case c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
+		return 0, All
 	case end == server && (c.phase == detecting || c.answersPass()):
-		return 0, true
+		return 0, All
 	case end == server && c.open:
 		// What the client is told may be what it waits for to go on.
-		return c.streams.Stream(server).Sequence(c.base[server]), false
+		return c.streams.Stream(server).Sequence(c.base[server]), Part
 	case !c.open && !c.byRequest():
-		return 0, true
+		return 0, All
 	}
 	at := c.base[end]
 	if c.phase == reading {
 		judged := c.reader.judged(end)
 		if judged == everything {
-			return 0, true
+			return 0, All
 		}
 		at += judged
 	}
-	return c.streams.Stream(end).Sequence(at), false
+	return c.streams.Stream(end).Sequence(at), Part
 }
 
 // answersPass: no criterion asks for what the server answers.
@@ -49,6 +63,17 @@ func (c *conn) byRequest() bool {
 		return c.base != [2]uint64{} // behind a change of protocol
 	}
 	return c.answersPass()
+}
+
+// AnswersDue says whether requests that were allowed wait for their responses: a
+// connection that is blocked for a later one ends when those are through.
+func (i *Inspector) AnswersDue(id uint64) bool {
+	c := i.byID[id]
+	if c == nil || c.phase != reading {
+		return false
+	}
+	r, ok := c.reader.(*httpReader)
+	return ok && len(r.due) > 0
 }
 
 // Suspect says whether the last packet has bytes of which nobody knows what their
