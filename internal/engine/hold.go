@@ -61,8 +61,8 @@ func (l *look) held(batch []datapath.Held) {
 		h := &batch[i]
 		k := l.lookAt(&h.Copy)
 		if k == nil {
-			h.Take().Drop()
 			l.heldCounts.ended++
+			l.drop(h.Packet())
 			continue
 		}
 		if k.hold == nil {
@@ -87,11 +87,10 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	c := &h.Copy
 	w := &k.hold.waiting[c.End]
 	p := heldPacket{seq: c.Seq, end: c.Seq + uint32(len(c.Payload))}
-	if c.Flags&packet.SYN != 0 {
-		p.end++
-	}
-	if c.Flags&packet.FIN != 0 {
-		p.end++
+	for _, flag := range [...]uint8{packet.SYN, packet.FIN} {
+		if c.Flags&flag != 0 {
+			p.end++
+		}
 	}
 	r := &k.hold.released[c.End]
 	if c.HasAcked[c.End^1] {
@@ -99,7 +98,7 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	}
 	if !r.agrees(c.Seq, c.Payload) {
 		l.heldCounts.suspect++
-		h.Take().Drop()
+		l.drop(h.Packet())
 		return
 	}
 	for i := range *w {
@@ -107,20 +106,20 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 			// The inspector compares the two.
 			l.show(k, c)
 			l.heldCounts.repeated++
-			h.Take().Drop()
+			l.drop(h.Packet())
 			return
 		}
 	}
 	l.show(k, c)
-	p.packet = h.Take()
 	switch {
 	case l.inspector.Suspect():
 		l.heldCounts.suspect++
-		p.packet.Drop()
+		l.drop(h.Packet())
 	case len(*w) >= maxHeldPackets || k.hold.bytes >= maxHeldBytes:
 		l.heldCounts.overLimit++
-		p.packet.Drop()
+		l.drop(h.Packet())
 	default:
+		p.packet = h.Take()
 		l.wait(k, c.End, p, c.Time)
 	}
 }
@@ -139,22 +138,34 @@ func (l *look) wait(k *lookedAt, end int, p heldPacket, now time.Time) {
 }
 
 // heldDatagram shows a datagram to the inspector: a query is judged by itself, and of
-// others the connection is.
+// others the connection is. Several in one packet go together, or not at all.
 func (l *look) heldDatagram(k *lookedAt, h *datapath.Held) {
-	c := &h.Copy
-	action := l.show(k, c)
-	p := h.Take()
+	c := h.Copy
+	var action policy.Action
+	for rest := h.Payload; ; {
+		n := len(rest)
+		if h.Segment > 0 {
+			n = min(n, h.Segment)
+		}
+		c.Payload, rest = rest[:n], rest[n:]
+		if one := l.show(k, &c); action != policy.Block {
+			action = one
+		}
+		if len(rest) == 0 {
+			break
+		}
+	}
 	switch {
 	case action == policy.Allow:
-		l.sendOn(p)
+		l.sendOn(h.Packet())
 	case action == policy.Block:
 		l.heldCounts.blocked++
-		p.Drop()
+		l.drop(h.Packet())
 	case len(k.hold.waiting[c.End]) >= maxHeldPackets:
 		l.heldCounts.overLimit++
-		p.Drop()
+		l.drop(h.Packet())
 	default:
-		l.wait(k, c.End, heldPacket{packet: p}, c.Time)
+		l.wait(k, c.End, heldPacket{packet: h.Take()}, c.Time)
 	}
 }
 
@@ -216,9 +227,15 @@ func (l *look) judged(k *lookedAt, end int) (until uint32, how inspector.Extent)
 }
 
 func (l *look) sendOn(p *datapath.HeldPacket) {
-	if err := p.Release(); err != nil {
+	if err := l.data.Release(p); err != nil {
 		l.heldCounts.unreleased++
 		l.log.Debug("A packet that was held cannot be sent on.", zap.Error(err))
+	}
+}
+
+func (l *look) drop(p *datapath.HeldPacket) {
+	if err := l.data.Drop(p); err != nil {
+		l.log.Debug("The kernel cannot be told of a packet that was held and is dropped.", zap.Error(err))
 	}
 }
 
@@ -230,12 +247,12 @@ func (l *look) cut(k *lookedAt) {
 			l.heldCounts.blocked++
 			if k.tcp && !h.reset {
 				h.reset = true
-				if err := p.packet.Reset(); err != nil {
+				if err := l.data.Reset(p.packet); err != nil {
 					l.log.Debug("A connection that is cut cannot be reset.", zap.Error(err))
 				}
 				continue
 			}
-			p.packet.Drop()
+			l.drop(p.packet)
 		}
 		h.waiting[end] = nil
 	}
@@ -251,7 +268,7 @@ func (l *look) withhold(k *lookedAt) {
 		h.waiting[0] = slices.Delete(h.waiting[0], 1, 2)
 		h.bytes -= p.packet.Size()
 		l.heldCounts.blocked++
-		p.packet.Drop()
+		l.drop(p.packet)
 	}
 }
 
@@ -273,7 +290,7 @@ func (l *look) letGo(k *lookedAt) {
 	for end := range k.hold.waiting {
 		for _, p := range k.hold.waiting[end] {
 			l.heldCounts.ended++
-			p.packet.Drop()
+			l.drop(p.packet)
 		}
 	}
 	k.hold = nil

@@ -2,6 +2,7 @@ package inspector_test
 
 import (
 	"crypto/tls"
+	"github.com/weirnet/weir/internal/engine/inspector"
 	"slices"
 	"testing"
 )
