@@ -180,6 +180,10 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 		h.Trace = telemetry.TraceContext{Valid: true, TraceID: t.TraceID, ParentID: t.ParentID, Sampled: t.Flags&1 != 0}
 	}
 	e.HTTP = h
+	if v.action == policy.Block && i.version.Policy.Mode == policy.Prevent {
+		i.exchanges = append(i.exchanges, e) // no response will come
+		return
+	}
 	if r.open == nil {
 		r.open = map[uint64]*telemetry.Exchange{}
 	}
