@@ -12,7 +12,7 @@ import (
 	"github.com/weirnet/weir/bpf"
 )
 
-// The faults of bpf/mutant.h, by number, and what is to notice them. Those of the
+// The faults of bpf/mutant.h, by number, that the differential tests are to notice. Those of the
 // decoder are looked for with frames, too.
 var mutants = []struct {
 	name   string
@@ -37,6 +37,10 @@ var mutants = []struct {
 	17: {"a change of policy does not reach open connections", false},
 	18: {"what a bridge floods is taken for the host's", false},
 	19: {"a fragment's next sighting is an overlap", false},
+	20: {"what is settled may be another connection", false},
+	21: {"what is settled may be judged by another policy", false},
+	22: {"packets are copied at every hook", false},
+	23: {"superpackets in tunnels are the tunnel's own", true},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.
@@ -54,12 +58,18 @@ func openMutant(t *testing.T) *Datapath {
 // setMutant switches a fault on, and all others off.
 func setMutant(t *testing.T, d *Datapath, number int) {
 	t.Helper()
+	setMutantOf(t, d.objects.Ingress, number)
+}
+
+// setMutantOf does it in the variables of a program.
+func setMutantOf(t *testing.T, p *ebpf.Program, number int) {
+	t.Helper()
 	spec, err := ebpf.LoadCollectionSpec(mutantObject)
 	if err != nil {
 		t.Fatal(err)
 	}
 	variable := spec.Variables["mutant"]
-	info, err := d.objects.Ingress.Info()
+	info, err := p.Info()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,6 @@ func (w *twins) shorten(t testing.TB, steps []step) []step {
 
 func (w *twins) describe(steps []step) string {
 	var b strings.Builder
-	names := [deviceCount]string{"outside", "inside", "vlan", "bridge", "loopback", "unwatched"}
 	for i, s := range steps {
 		fmt.Fprintf(&b, "%d: ", i)
 		switch s.kind {
@@ -54,10 +53,12 @@ func (w *twins) describe(steps []step) string {
 		case aSweep:
 			limits, update := sweepLimits(s.sweep)
 			fmt.Fprintf(&b, "sweep %+v, updates %d\n", limits, update)
+		case aSettlement:
+			fmt.Fprintf(&b, "settle %s %+v\n", tupleText(&s.settle.tuple), s.settle)
 		case aPacket:
-			b.WriteString(map[bool]string{false: "in by ", true: "out by "}[s.at.egress] + names[s.at.at])
+			b.WriteString(map[bool]string{false: "in by ", true: "out by "}[s.at.egress] + deviceNames[s.at.at])
 			if s.at.egress && s.at.from != nowhere {
-				b.WriteString(" from " + names[s.at.from])
+				b.WriteString(" from " + deviceNames[s.at.from])
 			}
 			var p packet.Packet
 			outcome := w.decode(&p, &s)
@@ -74,6 +75,7 @@ func (w *twins) describe(steps []step) string {
 			fmt.Fprintf(&b, " payload %d\n   %x\n", p.PayloadLength, s.frame)
 		}
 	}
+	fmt.Fprintf(&b, "looked into: %+v\n", w.look)
 	if w.agent {
 		b.WriteString("what this host sends is the agent's own\n")
 	}

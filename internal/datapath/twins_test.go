@@ -11,16 +11,19 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
 )
 
 // try runs the steps through both and says how they differ, if they do. Where the
 // time between two packets was so near to one that matters that the two clocks may
-// disagree, it runs them again.
+// disagree, it runs them again, each time a little slower: a change of policy may
+// take just as long.
 func (w *twins) try(t testing.TB, steps []step) string {
 	t.Helper()
-	for range 20 {
+	for n := range 20 {
+		w.slower = time.Duration(n) * 3 * time.Millisecond
 		spans, difference := w.once(t, steps)
 		if difference == "" || !w.isTight(spans) {
 			return difference
@@ -35,9 +38,10 @@ func (w *twins) try(t testing.TB, steps []step) string {
 type tight struct{ from, to time.Duration }
 
 // isTight: the kernel's clock is read within a span, the reference's before it. Of
-// hooks the kernel compares ticks, of about a millisecond each (bpf/life.h).
+// hooks the kernel compares ticks, of about a millisecond each: more than REROUTED
+// (bpf/life.h), which is 48 of them, is at least that and at most 49.
 func (w *twins) isTight(spans []span) bool {
-	limits := []tight{{rerouted - 2*tick, rerouted + 2*tick}, {lingers, lingers}}
+	limits := []tight{{rerouted, 49 * tick}, {lingers, lingers}}
 	for _, p := range w.policies {
 		for _, rule := range p.policy.Rules {
 			for _, tr := range rule.Transports {
@@ -70,6 +74,9 @@ type trial struct {
 	ours     lines
 	before   *totals
 	answered map[netip.Addr]int
+	ids      map[bpf.ConnectionsFlowKey]uint64 // of the reference's connections
+	credit   map[uint64]*[2]int                // of the kernel's, as far as copies say
+	latest   uint32                            // number of the reference's policy
 }
 
 // once runs the steps through both.
@@ -77,13 +84,17 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 	t.Helper()
 	forget(t, w.datapath)
 	w.datapath.drain(t)
+	w.given = w.given[:0]
 	if w.agent {
 		w.setAgent(t, true) // it must have been heard of lately
 	}
 	r := &trial{
 		twins: w, twin: flow.New(flow.Config{MaxEntries: 1000}), pieces: packet.NewFragments(rememberedDatagram),
 		spans: make([]span, len(steps)), before: w.known, answered: map[netip.Addr]int{},
+		ids: map[bpf.ConnectionsFlowKey]uint64{}, credit: map[uint64]*[2]int{},
 	}
+	r.twin.SetLook(flow.Look(w.look))
+	r.datapath.drainCopies(t)
 	if w.known = nil; r.before == nil {
 		r.before = w.read(t)
 	}
@@ -101,6 +112,8 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 			time.Sleep(paused)
 		case aSweep:
 			difference = r.sweep(t, s, i)
+		case aSettlement:
+			difference = r.settle(t, &s.settle, i)
 		case aPacket:
 			difference = r.packet(t, s, i)
 		}
@@ -136,10 +149,12 @@ func (r *trial) swap(t testing.TB, number int, always bool) {
 		r.inForce = number
 		r.swaps++
 		r.before.forgetMatches()
+		time.Sleep(r.slower)
 	}
 	r.kernel.tables[r.datapath.tables] = number
 	tables, _ := r.twin.Swap(p.policy)
 	r.ours.tables[tables] = number
+	r.latest = tables
 }
 
 func (r *trial) sweep(t testing.TB, s *step, i int) string {
@@ -178,6 +193,7 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		t.Fatalf("run program on %x: %v", s.frame, err)
 	}
 	r.spans[i] = span{from, now(t)}
+	r.given = append(r.given, answer)
 	r.sightings++
 	var p packet.Packet
 	outcome := r.decode(&p, s)
@@ -186,7 +202,12 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		outcome = r.pieces.Follow(&p, outcome, hook.Number(), time.Unix(0, from))
 	}
 	var result flow.Result
+	already := len(r.told)
 	result, r.told = r.twin.Process(&p, outcome, &hook, from, r.told)
+	for _, e := range r.told[already:] {
+		k, _ := flowKey(e.Tuple)
+		r.ids[k] = e.ID
+	}
 	expected := r.answers(s, &p, result)
 	if expected == redirect {
 		if r.answered[p.Source]++; r.answered[p.Source] > rejectBurst {
@@ -196,7 +217,7 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 	if answer != expected {
 		return fmt.Sprintf("the kernel answers %d, the reference %+v (%d); %v", int32(answer), result, int32(expected), outcome)
 	}
-	return ""
+	return r.compareCopies(t, &p)
 }
 
 // answers is what the program is to return for a result of the reference.
@@ -237,7 +258,7 @@ func now(t testing.TB) int64 {
 func forget(t testing.TB, d *Datapath) {
 	t.Helper()
 	o := &d.objects
-	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments, o.Candidates} {
+	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments, o.Candidates, o.Looks} {
 		var keys [][]byte
 		var key []byte
 		var value []byte

@@ -30,12 +30,10 @@ type ReplayConfig struct {
 	// UpdateInterval is the time between updates of a live connection, in the
 	// capture's time; 0: none.
 	UpdateInterval time.Duration
-	// Inspect says what is told of what was said inside connections. What the rules ask
-	// for is found out besides. Its Names is not used.
-	Inspect inspector.Config
-	// Resolvers are the servers whose DNS answers are believed, for rules with domains
-	// or destination_names; none: all servers at port 53.
-	Resolvers []netip.AddrPort
+	Inspect        InspectConfig
+	// Host are the addresses of the host that the capture was recorded on: what they
+	// send is outbound, what is sent to them inbound. Empty: all is forwarded.
+	Host []netip.Prefix
 	// OnChange is told when rules expire, in the capture's time. It must not
 	// block. It may be nil.
 	OnChange func(telemetry.PolicyChange)
@@ -68,13 +66,15 @@ type Replay struct {
 	inspect  *inspector.Inspector
 	names    *names.Table
 	pieces   *packet.Fragments
-	whole    packet.Datagrams[look]
+	whole    packet.Datagrams[sighted]
 	versions versions
 	expiry   time.Time
 	matches  map[string]uint64 // of policies before
 	events   []flow.Event
 	records  []telemetry.Connection
 	said     []telemetry.Exchange
+	// saidAfter is how many of records came before each of said.
+	saidAfter []int
 
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -104,13 +104,13 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 	}
 	r.whole.GivenUp = r.lookAtBeginning
 	r.tracker = flow.New(flow.Config{MaxEntries: int(cfg.MaxEntries), Names: r.namesOf})
-	r.names.SetResolvers(cfg.Resolvers)
-	if len(cfg.Resolvers) == 0 {
+	r.names.SetResolvers(cfg.Inspect.Resolvers)
+	if len(cfg.Inspect.Resolvers) == 0 {
 		r.names.BelieveAnyone()
 	}
-	inspect := cfg.Inspect
-	inspect.Names = r.names
-	r.inspect = inspector.New(inspect)
+	r.inspect = inspector.New(inspector.Config{
+		Report: cfg.Inspect.Report, MaxBytes: cfg.Inspect.MaxBytes, Names: r.names,
+	})
 	r.frame, r.frameErr = reader.Next()
 	r.now, r.swept = r.frame.Time, r.frame.Time
 	return r, nil
@@ -135,16 +135,34 @@ func (r *Replay) Start(sink Sink) error {
 func (r *Replay) run(sink Sink) {
 	for !r.stopped() {
 		err := r.batch()
-		if len(r.records) > 0 {
-			sink.Connections(r.records)
-		}
-		if len(r.said) > 0 && sink.Exchanges != nil && !r.stopped() {
-			sink.Exchanges(r.said)
-		}
+		r.hand(sink)
 		if err != nil && !r.stopped() { // a sink may wait until Shutdown
 			r.finish(err)
 			return
 		}
+	}
+}
+
+// hand gives the records of both kinds to the sink, in the order in which they came.
+func (r *Replay) hand(sink Sink) {
+	told := 0
+	for i := 0; i < len(r.said); {
+		after := r.saidAfter[i]
+		if after > told {
+			sink.Connections(r.records[told:after])
+			told = after
+		}
+		next := i + 1
+		for next < len(r.said) && r.saidAfter[next] == after {
+			next++
+		}
+		if sink.Exchanges != nil {
+			sink.Exchanges(r.said[i:next])
+		}
+		i = next
+	}
+	if told < len(r.records) {
+		sink.Connections(r.records[told:])
 	}
 }
 
@@ -165,7 +183,7 @@ const replayBatch = 1024
 func (r *Replay) batch() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records, r.said = r.records[:0], r.said[:0]
+	r.records, r.said, r.saidAfter = r.records[:0], r.said[:0], r.saidAfter[:0]
 	for range replayBatch {
 		if r.frameErr != nil {
 			r.whole.Flush()
@@ -182,12 +200,11 @@ func (r *Replay) batch() error {
 	return nil
 }
 
-// process shows the frame to the tracker, and to the inspector. In a capture no end
-// is this host, and nothing is known of interfaces: what it holds passes by.
+// process shows the frame to the tracker, and to the inspector.
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	hook := flow.Hook{Interface: 1}
+	hook := r.hook()
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)

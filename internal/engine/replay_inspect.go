@@ -16,8 +16,8 @@ func (r *Replay) namesOf(addr netip.Addr, now int64) []string {
 	return r.names.Lookup(addr, time.Unix(0, now))
 }
 
-// look is a packet for the inspector, with the connection it is of.
-type look struct {
+// sighted is a packet for the inspector, with the connection it is of.
+type sighted struct {
 	of     inspector.Connection
 	packet inspector.Packet
 }
@@ -29,9 +29,9 @@ func (r *Replay) look(outcome packet.Outcome) {
 	if p.Protocol != packet.TCP && p.Protocol != packet.UDP || p.HasOddFlags {
 		return
 	}
-	var l *look
+	var l *sighted
 	if of, ok := r.tracker.Seen(); ok && outcome == packet.Decoded {
-		l = &look{inspector.Connection{
+		l = &sighted{inspector.Connection{
 			ID: of.ID, Tuple: of.Tuple, Direction: of.Direction, FirstSeen: time.Unix(0, of.First).UTC(),
 			Names: of.Names, Own: of.Own, Loopback: of.Loopback,
 			// It was open when the recording began.
@@ -48,14 +48,14 @@ func (r *Replay) look(outcome packet.Outcome) {
 	}
 }
 
-func (r *Replay) show(l *look) {
+func (r *Replay) show(l *sighted) {
 	r.inspect.Packet(&l.of, &l.packet)
 	r.settle()
 }
 
 // lookAtFragment shows what the fragment has made whole. l is what is known by it; nil
 // for one that came before its first.
-func (r *Replay) lookAtFragment(l *look) {
+func (r *Replay) lookAtFragment(l *sighted) {
 	if r.decoded.FragmentOffset > 0 {
 		l = nil
 	}
@@ -75,7 +75,7 @@ func (r *Replay) lookAtFragment(l *look) {
 
 // lookAtBeginning shows the beginning of a datagram the rest of which never came. Of TCP
 // it is sent again, in other fragments.
-func (r *Replay) lookAtBeginning(l look, beginning []byte, length int) {
+func (r *Replay) lookAtBeginning(l sighted, beginning []byte, length int) {
 	if l.of.Tuple.Protocol != packet.UDP {
 		return
 	}
@@ -100,18 +100,21 @@ func (r *Replay) settle() {
 		return
 	}
 	r.events = r.events[:0]
+	v := r.versions.latest()
 	for i := range found {
 		s := &found[i]
-		r.events, _ = r.tracker.Settle(&flow.Settlement{
-			ID: s.ID, Tuple: s.Tuple, Tables: s.Tables, Rule: s.Rule, ShadowRule: s.ShadowRule, Matched: s.Matched,
-			Action: flow.Action(s.Action), Reason: flow.Reason(s.Reason), ShadowAction: flow.Action(s.ShadowAction),
-			Application: s.Application,
+		_, r.events = r.tracker.Settle(&flow.Settlement{
+			ID: s.ID, Tuple: s.Tuple, Judged: s.Action != 0, Tables: s.Tables, Rule: s.Rule,
+			Action: flow.Action(s.Action), Reason: flow.Reason(s.Reason), Reject: v.rejectOf(s.Rule),
+			ShadowRule: s.Matched, ShadowAction: flow.Action(s.ShadowAction),
+			JudgeAt: unixNano(s.JudgeAt), Application: applicationNumber(s.Application),
 		}, r.events)
 	}
 	observed := time.Now()
 	for i := range said {
 		r.said = append(r.said, said[i])
 		r.said[len(r.said)-1].Observed = observed
+		r.saidAfter = append(r.saidAfter, len(r.records))
 	}
 	r.inspect.Reset()
 	r.record(false)

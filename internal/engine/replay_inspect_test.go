@@ -9,13 +9,12 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
 // reportAll is a report of everything.
-var reportAll = inspector.Config{Report: inspector.Report{HTTP: true, TLS: true, DNS: true, SSH: true, Query: true, Answers: true}}
+var reportAll = InspectConfig{Report: Report{HTTP: true, TLS: true, DNS: true, SSH: true, Query: true, Answers: true}}
 
 // brief is an exchange in a line.
 func brief(e *telemetry.Exchange) string {
@@ -66,18 +65,18 @@ http 1.1 HEAD http://www.example.com/? 200 | block default`
 	}
 	want = `
 detected  forwarded udp 192.0.2.20:53211 → 192.0.2.1:53
-verdict   forwarded udp 192.0.2.20:53211 → 192.0.2.1:53 now detected rule=names
+verdict   forwarded udp 192.0.2.20:53211 → 192.0.2.1:53 dns now detected rule=names
 detected  forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80
-verdict   forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80 now detected rule=pages
-end       forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80 rule=pages fin 28ms ↑ 281 B/6 ↓ 164 B/3
+verdict   forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80 http now detected rule=pages
+end       forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80 http rule=pages fin 28ms ↑ 281 B/6 ↓ 164 B/3
 detected  forwarded tcp [2001:db8::20]:50504 → [2001:db8:1::7]:80
-verdict   forwarded tcp [2001:db8::20]:50504 → [2001:db8:1::7]:80 now detected would block reason=default
-end       forwarded tcp [2001:db8::20]:50504 → [2001:db8:1::7]:80 would block reason=default fin 28ms ↑ 402 B/6 ↓ 199 B/3`
+verdict   forwarded tcp [2001:db8::20]:50504 → [2001:db8:1::7]:80 http now detected would block reason=default
+end       forwarded tcp [2001:db8::20]:50504 → [2001:db8:1::7]:80 http would block reason=default fin 28ms ↑ 402 B/6 ↓ 199 B/3`
 	lines := r.lines()
 	if got := "\n" + strings.Join(lines[:8], "\n"); got != want {
 		t.Errorf("got:%s", got)
 	}
-	if last := lines[len(lines)-1]; !strings.Contains(last, "198.51.100.7:443 rule=resolved") {
+	if last := lines[len(lines)-1]; !strings.Contains(last, "198.51.100.7:443 tls rule=resolved") {
 		t.Error(last)
 	}
 	protocols := map[string]int{}

@@ -33,12 +33,12 @@ func (r *Replay) Apply(generation uint64, p *policy.Policy, _ *Return) error {
 func (r *Replay) warnOf(p *policy.Policy) {
 	var directed []string
 	for i := range p.Rules {
-		if p.Rules[i].Direction&policy.Forwarded == 0 {
+		if len(r.config.Host) == 0 && p.Rules[i].Direction&policy.Forwarded == 0 {
 			directed = append(directed, p.Rules[i].Name)
 		}
 	}
 	if len(directed) > 0 {
-		r.log.Warn("Some rules are for connections of this host; in a replay all connections are forwarded, so that they match none.",
+		r.log.Warn("Some rules are for connections of the host that recorded; without its addresses all connections are forwarded, so that they match none.",
 			zap.Strings("rules", directed))
 	}
 }
@@ -55,6 +55,7 @@ func (r *Replay) install(generation uint64, p *policy.Policy, now time.Time) {
 			v.rules = append(v.rules, rule.Name)
 		}
 	}
+	v.rejects = rejectsOf(at)
 	v.tables, _ = r.tracker.Swap(at)
 	r.versions.add(v)
 	r.expiry = p.NextExpiry(now)
@@ -92,7 +93,7 @@ func (r *Replay) recordOf(e *flow.Event, observed time.Time) telemetry.Connectio
 		ID:        e.ID,
 		Tuple:     e.Tuple,
 		Direction: e.Direction,
-		Protocol:  e.Application.String(),
+		Protocol:  protocolName(e.Application),
 		Judgement: telemetry.Judgement{
 			Rule:    v.ruleName(e.Rule),
 			Verdict: telemetry.Verdict(e.Verdict),

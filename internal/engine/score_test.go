@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/corpora"
-	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -55,7 +54,7 @@ func (s *score) said(path string) []telemetry.Exchange {
 	}
 	r := replayWith(s.t, zap.NewNop(), path, "", func(c *ReplayConfig) {
 		c.MaxEntries = 1 << 16
-		c.Inspect = inspector.Config{Report: reportAll.Report}
+		c.Inspect = InspectConfig{Report: reportAll.Report}
 	})
 	s.files[path] = r.told.said
 	return r.told.said

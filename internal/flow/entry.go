@@ -2,7 +2,6 @@ package flow
 
 import (
 	"github.com/weirnet/weir/internal/packet"
-	"github.com/weirnet/weir/internal/policy"
 )
 
 // rerouted is for how long, in nanoseconds, the packets of an end must have been
@@ -40,8 +39,8 @@ type entry struct {
 	action       Action
 	reason       Reason
 	shadowAction Action
-	application  policy.Application
 	end          End
+	application  uint8
 
 	sourceIsHigh bool
 	prevent      bool
@@ -55,6 +54,9 @@ type entry struct {
 	loopback     bool
 	neighbor     bool
 	own          bool
+	looked       bool // it is looked into
+	begun        bool // and there was something to see
+	awaits       bool // closed, but its end is not told yet: Settle is to say what it was
 	follower     bool // judged under other addresses: passes, is not told of or counted
 }
 

@@ -88,6 +88,9 @@ type Tracker struct {
 	facts    policy.Facts // of the judgement at hand
 	seen     *entry       // of the last packet; nil: it has none
 	sender   int          // the end that sent it
+	look     Look
+	sighting Sighting
+	sighted  bool
 }
 
 // New makes a Tracker whose policy is detect mode without rules.
@@ -115,7 +118,7 @@ type Timeouts struct {
 // it. now is in nanoseconds of any clock that does not go back. It appends what is
 // to be told to events.
 func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now int64, events []Event) (Result, []Event) {
-	t.seen = nil
+	t.seen, t.sighted = nil, false
 	if h.Flooded {
 		t.counters[OtherHost]++
 		return Result{}, events
@@ -167,6 +170,7 @@ func (t *Tracker) processNew(k key, high bool, p *packet.Packet, h *Hook, now in
 	var first entry
 	t.openEntry(&first, k, high, p, h, now)
 	decision := t.judge(&first, now)
+	first.looked = t.look.wants(p, &first, false)
 	if len(t.entries) >= t.config.MaxEntries {
 		t.counters[TableFull]++
 		return Result{Drop: first.drop}, events
@@ -227,7 +231,10 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 	if e.drop {
 		result = t.blocked(e, p)
 	}
-	if !e.startTold || e.verdictDue || e.closed && !e.endTold {
+	if counted && e.looked && what != candidate && !e.drop {
+		t.sight(e, p, end)
+	}
+	if !e.startTold || e.verdictDue || e.endDue() {
 		events = e.tellDue(events)
 	}
 	return result, events

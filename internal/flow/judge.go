@@ -58,56 +58,72 @@ func (t *Tracker) Matches() []uint64 { return t.version.matches }
 // decision is what a judgement counts: the rules that matched.
 type decision struct{ rule, shadowRule uint32 }
 
-// judge writes into e what the policy says of it.
+// judge writes into e what the policy says of it. Where that needs facts which are
+// not known, what was decided before stays.
 func (t *Tracker) judge(e *entry, now int64) decision {
 	v := t.version
-	e.tables = v.tables
-	e.rule, e.shadowRule = NoRule, NoRule
-	e.action, e.reason, e.shadowAction, e.judgeAt = NoAction, ReasonNone, NoAction, 0
-	e.prevent, e.drop, e.reject = v.prevent, false, false
-	e.verdict = Detected
-	d := decision{NoRule, NoRule}
 	if v.empty {
-		if v.prevent {
-			e.verdict = Allowed
-		}
-		return d
+		e.tables, e.judgeAt = v.tables, 0
+		e.rule, e.action, e.reason = NoRule, NoAction, ReasonNone
+		e.shadowRule, e.shadowAction = NoRule, NoAction
+		t.enforce(e, nil)
+		return decision{NoRule, NoRule}
 	}
-	age := now - e.first
-	t.setFacts(e, age)
+	t.setFacts(e, now-e.first)
+	e.judgeAt = 0
 	if v.aging {
 		if next := v.policy.NextAge(&t.facts); next > 0 {
 			e.judgeAt = e.first + int64(next)
 		}
 	}
 	answer := v.policy.Walk(&t.facts)
-	e.action, e.reason = Action(answer.Action), Reason(answer.Reason)
+	action, reason := Action(answer.Action), Reason(answer.Reason)
+	if reason == ReasonPending && e.tables != 0 && e.reason != ReasonPending {
+		if e.tables == v.tables {
+			return decision{NoRule, NoRule} // nothing is new but its age
+		}
+		action, reason = v.keptAction(e), ReasonKept
+	}
+	e.tables, e.action, e.reason = v.tables, action, reason
+	e.rule, e.shadowRule, e.shadowAction = NoRule, NoRule, NoAction
 	if answer.Index >= 0 {
 		e.rule = uint32(answer.Index)
-		d.rule = e.rule
 	}
+	d := decision{e.rule, NoRule}
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
-	v.enforce(e, answer.Rule)
+	t.enforce(e, answer.Rule)
 	return d
 }
 
-// enforce makes of e's action what becomes of its packets; r is the rule that gave
-// it, nil for the default.
-func (v *version) enforce(e *entry, r *policy.Rule) {
-	e.verdict, e.drop, e.reject = Detected, false, false
+// keptAction is what a connection keeps that was decided before, by a policy that
+// may have been of the other mode, where what the present one asks for is not known.
+func (v *version) keptAction(e *entry) Action {
+	switch {
+	case v.prevent && e.verdict == Blocked:
+		return Block
+	case v.prevent || e.action == NoAction:
+		return Allow
+	}
+	return e.action
+}
+
+// enforce makes the action of e a verdict.
+func (t *Tracker) enforce(e *entry, rule *policy.Rule) {
+	v := t.version
+	e.verdict, e.prevent, e.drop, e.reject = Detected, v.prevent, false, false
 	if !v.prevent {
 		return
 	}
-	switch e.action {
-	case Block:
+	switch {
+	case e.action == Block:
 		e.verdict, e.drop = Blocked, true
-		e.reject = v.wantsReject(r, e.direction)
-	case Allow:
-		e.verdict = Allowed
-	default:
+		e.reject = v.wantsReject(rule, e.direction)
+	case e.reason == ReasonPending:
 		e.verdict = Pending
+	default:
+		e.verdict = Allowed
 	}
 }
 

@@ -1,99 +1,128 @@
 package flow
 
-import (
-	"github.com/weirnet/weir/internal/packet"
-	"github.com/weirnet/weir/internal/policy"
+import "github.com/weirnet/weir/internal/packet"
+
+// What a rule says of answering the sender of what it blocks, in Settlement.
+const (
+	RejectByPolicy uint8 = iota
+	RejectYes
+	RejectNo
 )
 
-// Sighting is what the table knows of the connection of a packet, for whoever looks
-// into it.
-type Sighting struct {
-	ID        uint64
-	Tuple     packet.Tuple // source is the initiator's end
-	Direction packet.Direction
-	First     int64
-	// End sent the packet: 0 is the source.
-	End int
-	// Names are those of the destination when the first packet came.
-	Names []string
-	Own   bool // of Weir's own process
-	// Loopback: seen on a loopback interface.
-	Loopback bool
-	// Midstream: of TCP, neither end's SYN was seen.
-	Midstream bool
-}
-
-// Seen is the connection of the packet that Process has taken last; false where it
-// has none, or one that was judged under other addresses or is told of by its end.
-func (t *Tracker) Seen() (Sighting, bool) {
-	e := t.seen
-	if e == nil || e.follower || e.endTold {
-		return Sighting{}, false
-	}
-	return Sighting{
-		ID: e.id, Tuple: e.tuple, Direction: e.direction, First: e.first, End: t.sender, Names: e.names,
-		Own: e.own, Loopback: e.loopback,
-		Midstream: e.tuple.Protocol == packet.TCP && !e.tcp.of(tcpSYN, source) && !e.tcp.of(tcpSYN, destination),
-	}, true
-}
-
-// Settlement is what somebody has found out who looked into a connection.
+// Settlement is what was found out about a connection from what it says.
 type Settlement struct {
-	ID    uint64
+	// Tuple is the connection's, either end first.
 	Tuple packet.Tuple
-	// Tables is the number of the policy that it was judged by.
-	Tables           uint32
-	Rule, ShadowRule uint32
-	// Action is NoAction while it is still undecided.
-	Action       Action
-	Reason       Reason
+	ID    uint64
+
+	// Judged: the fields from Tables to JudgeAt are a verdict. It is written, counted
+	// and told as if the walk at the packet had come to it.
+	Judged bool
+	// Tables is the number of the policy that was walked: it must be the one in
+	// force.
+	Tables uint32
+	Rule   uint32 // index into Policy.Walked, or NoRule
+	Action Action // Allow or Block
+	Reason Reason // any but ReasonNone and ReasonPending
+	Reject uint8
+	// ShadowRule is the shadow rule that decides the second walk, or NoRule, and
+	// ShadowAction what that comes to. Both are counted; they are told of where the
+	// action differs.
+	ShadowRule   uint32
 	ShadowAction Action
-	// Matched is the shadow rule that decides among all rules, also where it agrees;
-	// or NoRule.
-	Matched uint32
-	// Application is 0 while it is not known.
-	Application policy.Application
+	// JudgeAt is when a duration is over, so that the connection must be judged again;
+	// 0: never. It counts where the policy has not judged the connection yet.
+	JudgeAt int64
+
+	// Application is what the connection speaks; ApplicationUnknown leaves what was
+	// said before.
+	Application uint8
+	// Done: nothing more is looked for.
+	Done bool
 }
 
-// Settle writes into a connection what was found out, and tells of it where the
-// verdict is another. It is void, and false, where the connection is over, or was
-// judged by another policy than the one in force.
-func (t *Tracker) Settle(s *Settlement, events []Event) ([]Event, bool) {
+// SettleResult is what became of a Settlement. All but Settled: nothing was written.
+// The numbers are those of bpf/settle.h.
+type SettleResult uint8
+
+// The results.
+const (
+	Settled            SettleResult = iota
+	SettledGone                     // there is no such connection, or its end was told
+	SettledOtherEpoch               // another connection has its tuple
+	SettledOtherTables              // the policy that was walked is not in force
+	SettledRefused                  // a field has a value that it cannot have
+)
+
+// Settle writes into a connection's entry what was found out about it. It appends
+// what is to be told to events.
+func (t *Tracker) Settle(s *Settlement, events []Event) (SettleResult, []Event) {
 	k, _ := keyOfTuple(&s.Tuple, false)
 	e := t.table[k]
-	if e == nil || e.id != s.ID || e.closed {
-		return events, false
+	switch {
+	case e == nil, e.follower, e.endTold:
+		return SettledGone, events
+	case e.id != s.ID:
+		return SettledOtherEpoch, events
+	case s.isRefused():
+		return SettledRefused, events
+	case s.Judged && s.Tables != t.version.tables:
+		return SettledOtherTables, events
 	}
-	if s.Application != 0 {
+	if s.Judged {
+		t.settleVerdict(e, s)
+	}
+	if s.Application != ApplicationUnknown {
 		e.application = s.Application
 	}
-	if s.Tables != t.version.tables {
-		return events, false
+	if s.Done {
+		e.looked, e.awaits = false, false
 	}
-	e.tables, e.judgeAt = s.Tables, 0
+	if !e.startTold || e.verdictDue || e.endDue() {
+		events = e.tellDue(events)
+	}
+	return Settled, events
+}
+
+func (s *Settlement) isRefused() bool {
+	if s.Application > ApplicationOther {
+		return true
+	}
+	return s.Judged && (s.Action != Allow && s.Action != Block || s.Reason == ReasonNone || s.Reason == ReasonPending ||
+		s.Reason > ReasonNotSeen || s.Reject > RejectNo || s.ShadowAction > Block)
+}
+
+// settleVerdict writes a verdict as judge would have, had it known more.
+func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
+	v := t.version
+	verdict := e.verdict
 	changed := e.action != s.Action || e.reason != s.Reason || e.rule != s.Rule
-	matched := NoRule
-	if s.Matched != NoRule && (changed || e.shadowRule != s.ShadowRule) {
-		matched = s.Matched
+	// A change of policy cuts it, and not what it said.
+	byPolicy := e.reason == ReasonKept || e.tables != v.tables
+	if e.tables != v.tables {
+		e.judgeAt = s.JudgeAt
 	}
-	e.shadowRule, e.shadowAction = s.ShadowRule, s.ShadowAction
-	if !changed {
-		return events, true
+	e.tables, e.rule, e.action, e.reason = v.tables, s.Rule, s.Action, s.Reason
+	e.shadowRule, e.shadowAction = NoRule, NoAction
+	if s.ShadowAction != NoAction && s.ShadowAction != s.Action && s.Reason != ReasonKept {
+		e.shadowRule, e.shadowAction = s.ShadowRule, s.ShadowAction
 	}
-	wasBlocked := e.verdict == Blocked
-	e.rule, e.action, e.reason = s.Rule, s.Action, s.Reason
-	if !t.version.empty {
-		var rule *policy.Rule
-		if s.Rule != NoRule {
-			rule = &t.version.walked[s.Rule]
-		}
-		t.version.enforce(e, rule)
+	t.enforce(e, nil)
+	if e.drop && s.Reject != RejectByPolicy {
+		e.reject = s.Reject == RejectYes
 	}
-	e.end = EndNone
-	if e.verdict == Blocked && !wasBlocked {
+	if changed || verdict != e.verdict {
+		e.verdictDue = true
+		t.countJudgement(e, decision{s.Rule, s.ShadowRule})
+	}
+	switch {
+	case e.closed:
+	case e.verdict != Blocked:
+		e.end = EndNone
+	case verdict == Blocked:
+	case byPolicy:
+		e.end = EndPolicy
+	default:
 		e.end = EndBlocked
 	}
-	t.countJudgement(e, decision{s.Rule, matched})
-	e.verdictDue = true
-	return e.tellDue(events), true
 }

@@ -28,45 +28,45 @@ rules:
 		t.Fatalf("%+v", seen)
 	}
 	s := flow.Settlement{
-		ID: seen.ID, Tuple: seen.Tuple, Tables: w.tables, Rule: w.rule("web"), ShadowRule: w.rule("shadow"), Matched: w.rule("shadow"),
-		Action: flow.Allow, Reason: flow.ReasonRule, ShadowAction: flow.Block, Application: policy.AppHTTP,
+		ID: seen.ID, Tuple: seen.Tuple, Tables: w.tables, Judged: true, Rule: w.rule("web"), ShadowRule: w.rule("shadow"),
+		Action: flow.Allow, Reason: flow.ReasonRule, ShadowAction: flow.Block, Application: flow.ApplicationHTTP,
 	}
 	stale := s
 	stale.Tables--
-	if _, ok := w.tracker.Settle(&stale, nil); ok {
+	if result, _ := w.tracker.Settle(&stale, nil); result != flow.SettledOtherTables {
 		t.Error("a verdict of another policy counts")
 	}
 	other := s
 	other.ID++
-	if _, ok := w.tracker.Settle(&other, nil); ok {
+	if result, _ := w.tracker.Settle(&other, nil); result != flow.SettledOtherEpoch {
 		t.Error("a verdict of another connection counts")
 	}
-	told, ok := w.tracker.Settle(&s, nil)
-	if !ok || len(told) != 1 || told[0].Kind != flow.EventVerdict || told[0].Verdict != flow.Allowed || told[0].Rule != s.Rule ||
-		told[0].ShadowRule != s.ShadowRule || told[0].ShadowAction != flow.Block || told[0].Application != policy.AppHTTP {
-		t.Fatalf("%v %+v", ok, told)
+	result, told := w.tracker.Settle(&s, nil)
+	if result != flow.Settled || len(told) != 1 || told[0].Kind != flow.EventVerdict || told[0].Verdict != flow.Allowed || told[0].Rule != s.Rule ||
+		told[0].ShadowRule != s.ShadowRule || told[0].ShadowAction != flow.Block || told[0].Application != flow.ApplicationHTTP {
+		t.Fatalf("%v %+v", result, told)
 	}
-	if again, ok := w.tracker.Settle(&s, nil); !ok || len(again) != 0 {
+	if result, again := w.tracker.Settle(&s, nil); result != flow.Settled || len(again) != 0 {
 		t.Errorf("told again: %+v", again)
 	}
 	if m := w.tracker.Matches(); m[s.Rule] != 1 || m[s.ShadowRule] != 1 {
 		t.Errorf("matches %v", m)
 	}
-	// The packet alone leaves it open under another policy.
+	// The packet alone leaves it open under another policy: it is kept as it is.
 	w.swap(t, text)
-	if events := w.process(packet.ACK, 0); len(events) != 1 || events[0].Verdict != flow.Pending {
+	if events := w.process(packet.ACK, 0); len(events) != 1 || events[0].Verdict != flow.Allowed || events[0].Reason != flow.ReasonKept {
 		t.Errorf("%+v", events)
 	}
 	s.Tables = w.tables
-	s.Action, s.Rule, s.Reason, s.ShadowRule, s.Matched, s.ShadowAction = flow.Block, flow.NoRule, flow.ReasonDefault, flow.NoRule, flow.NoRule, flow.NoAction
-	if told, _ = w.tracker.Settle(&s, nil); len(told) != 1 || told[0].Verdict != flow.Blocked || told[0].End != flow.EndBlocked {
+	s.Action, s.Rule, s.Reason, s.ShadowRule, s.ShadowAction = flow.Block, flow.NoRule, flow.ReasonDefault, flow.NoRule, flow.NoAction
+	if _, told = w.tracker.Settle(&s, nil); len(told) != 1 || told[0].Verdict != flow.Blocked || told[0].End != flow.EndPolicy {
 		t.Fatalf("%+v", told)
 	}
 	if result, _ := w.packet(packet.ACK, 0); !result.Drop {
 		t.Error("packets of a connection that is blocked pass")
 	}
 	w.tracker.Flush(nil)
-	if _, ok := w.tracker.Settle(&s, nil); ok {
+	if result, _ := w.tracker.Settle(&s, nil); result != flow.SettledGone {
 		t.Error("a verdict of a connection that is over counts")
 	}
 }

@@ -108,7 +108,8 @@ type Connection struct {
 // superpacket (GSO, GRO) are counted one by one, each with its headers.
 type Counts struct{ Packets, Bytes uint64 }
 
-// Judgement is what the policy in force said of a connection.
+// Judgement is what the policy in force said of a connection, or of an exchange in
+// it.
 type Judgement struct {
 	// Rule is empty when no rule decided.
 	Rule string

@@ -24,6 +24,9 @@ type connectionEngine interface {
 	LastGeneration() uint64
 	// Totals takes a snapshot of the counters.
 	Totals() (telemetry.Totals, error)
+	// Blocked is the number of connections that were blocked, or would be, and since
+	// when it counts. A replay does not have it.
+	Blocked() (since time.Time, n uint64, err error)
 	stats() engineStats
 	Shutdown(ctx context.Context) error
 }
@@ -44,18 +47,18 @@ type engineStats struct {
 }
 
 // openEngine makes the engine; a variable of this type lets tests have another.
-type openEngine func(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error)
+type openEngine func(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error)
 
 // openKernelEngine makes the engine that watches the kernel.
-func openKernelEngine(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
-	e, err := engine.New(engineConfig(config, changed), logger)
+func openKernelEngine(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
+	e, err := engine.New(engineConfig(config, inspect, changed), logger)
 	if err != nil {
 		return nil, fmt.Errorf("open the datapath: %w", err)
 	}
 	return kernelEngine{e}, nil
 }
 
-func engineConfig(config *Config, changed func(telemetry.PolicyChange)) engine.Config {
+func engineConfig(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange)) engine.Config {
 	keep := engine.KeepAuto
 	switch config.OnShutdown {
 	case onShutdownKeep:
@@ -73,6 +76,7 @@ func engineConfig(config *Config, changed func(telemetry.PolicyChange)) engine.C
 		},
 		UpdateInterval: config.UpdateInterval,
 		Keep:           keep,
+		Inspect:        inspect,
 		OnChange:       changed,
 	}
 }

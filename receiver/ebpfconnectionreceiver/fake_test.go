@@ -25,12 +25,16 @@ import (
 type fakeEngine struct {
 	mu    sync.Mutex
 	calls []string
-	sink  func([]telemetry.Connection)
+	// sink and exchanges are the receiver's.
+	sink      func([]telemetry.Connection)
+	exchanges func([]telemetry.Exchange)
+	inspect   engine.InspectConfig
 	// atShutdown is told to the sink by Shutdown, as what the engine still knows.
 	atShutdown []telemetry.Connection
 	changed    func(telemetry.PolicyChange)
 
 	applyErr, startErr, totalsErr error
+	blockedErr                    error
 	totals                        telemetry.Totals
 	statistics                    engineStats
 }
@@ -49,7 +53,7 @@ func (e *fakeEngine) called() []string {
 
 func (e *fakeEngine) Start(sink engine.Sink) error {
 	e.note("start")
-	e.sink = sink.Connections
+	e.sink, e.exchanges = sink.Connections, sink.Exchanges
 	return e.startErr
 }
 
@@ -77,6 +81,8 @@ func (e *fakeEngine) failTotals(err error) {
 // LastGeneration: no earlier process is known.
 func (e *fakeEngine) LastGeneration() uint64 { return 0 }
 
+func (e *fakeEngine) Blocked() (time.Time, uint64, error) { return began, 7, e.blockedErr }
+
 func (e *fakeEngine) stats() engineStats { return e.statistics }
 
 func (e *fakeEngine) Shutdown(context.Context) error {
@@ -95,13 +101,13 @@ func newTestReceiver(t *testing.T, change func(*Config)) (*connectionReceiver, *
 	if change != nil {
 		change(config)
 	}
-	engine := &fakeEngine{}
+	fake := &fakeEngine{}
 	r := newReceiver(config, receivertest.NewNopSettings(metadata.Type))
-	r.open = func(_ *Config, changed func(telemetry.PolicyChange), _ *zap.Logger) (connectionEngine, error) {
-		engine.changed = changed
-		return engine, nil
+	r.open = func(_ *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), _ *zap.Logger) (connectionEngine, error) {
+		fake.inspect, fake.changed = inspect, changed
+		return fake, nil
 	}
-	return r, engine
+	return r, fake
 }
 
 // testHost has extensions and remembers what is reported to it.
@@ -137,6 +143,34 @@ type fakePolicy struct {
 	component.ShutdownFunc
 	changed   func(telemetry.PolicyChange)
 	cancelled bool
+
+	mu          sync.Mutex
+	connections []telemetry.Connection
+	byItself    []telemetry.PolicyChange
+	counted     []uint64
+	before      []int // how many records had come
+}
+
+// Connections, Exchanges and PolicyChanged make it an EventSink.
+func (p *fakePolicy) Connections(records []telemetry.Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connections = append(p.connections, records...)
+}
+
+func (p *fakePolicy) Counted(since time.Time, blocked uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counted = append(p.counted, blocked)
+	p.before = append(p.before, len(p.connections))
+}
+
+func (p *fakePolicy) Exchanges([]telemetry.Exchange) {}
+
+func (p *fakePolicy) PolicyChanged(change telemetry.PolicyChange) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byItself = append(p.byItself, change)
 }
 
 func (p *fakePolicy) Subscribe(_ uint64, apply func(connectionpolicyextension.Generation) error, changed func(telemetry.PolicyChange)) (func(), error) {
@@ -162,6 +196,24 @@ func connections(kind telemetry.Kind, n int) []telemetry.Connection {
 			},
 			Judgement: telemetry.Judgement{Verdict: telemetry.Detected},
 		}
+	}
+	return records
+}
+
+// exchanges makes a request, a handshake, a query and an SSH handshake.
+func exchanges() []telemetry.Exchange {
+	c := connections(telemetry.ConnectionStart, 1)[0]
+	records := []telemetry.Exchange{
+		{Kind: telemetry.HTTPRequest, Protocol: "http", HTTP: &telemetry.HTTPExchange{Method: "GET", Path: "/", Status: 200}},
+		{Kind: telemetry.TLSHandshake, Protocol: "tls", TLS: &telemetry.TLSExchange{ServerName: "example.com"}},
+		{Kind: telemetry.DNSQuery, Protocol: "dns", DNS: &telemetry.DNSExchange{Name: "example.com", Type: "A", Service: "dns", Transport: "udp"}},
+		{Kind: telemetry.SSHHandshake, Protocol: "ssh", SSH: &telemetry.SSHExchange{ClientSoftware: "OpenSSH_9.6"}},
+	}
+	for i := range records {
+		e := &records[i]
+		e.Time, e.Answered, e.Observed = began, began.Add(time.Millisecond), began
+		e.Connection = telemetry.ConnectionRef{ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface, FirstSeen: c.FirstSeen}
+		e.Judgement = telemetry.Judgement{Verdict: telemetry.Detected}
 	}
 	return records
 }
