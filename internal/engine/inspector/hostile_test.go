@@ -230,3 +230,21 @@ func TestLargeMessages(t *testing.T) {
 		})
 	}
 }
+
+// What max_bytes allows is read, also where it is more than streams hold otherwise.
+func TestLongHeader(t *testing.T) {
+	for _, limit := range []int{12288, 300000, 1 << 20} {
+		for _, over := range []int{-100, 100} {
+			w := newWorld(t, pages, func(c *inspector.Config) { c.MaxBytes = limit })
+			head := "GET /evil HTTP/1.1\r\nHost: a.example\r\nX: "
+			k := w.open(80)
+			k.size = 1400
+			k.client(head + strings.Repeat("a", limit+over-len(head)-4) + "\r\n\r\n")
+			want := "block rule evil"
+			if over > 0 {
+				want = "block error.limit evil"
+			}
+			w.expect(fmt.Sprint(limit, over), k.verdict(), want)
+		}
+	}
+}
