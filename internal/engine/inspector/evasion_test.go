@@ -85,6 +85,24 @@ func TestEvasion(t *testing.T) {
 		{"what begins as a greeting of SOCKS", 1080, func(k *talk) {
 			k.client("\x05\x01\x00" + hello)
 		}, "block default"},
+		{"what SOCKS leads to", 1080, func(k *talk) {
+			k.client("\x05\x01\x00").server("\x05\x00").client("\x05\x01\x00\x01\x01\x02\x03\x04\x01\xbb")
+			k.w.expect("on the way", k.verdict(), "nothing")
+			k.server("\x05\x00\x00\x01\x01\x02\x03\x04\x01\xbb").client(hello)
+		}, "allow rule secure"},
+		{"what SOCKS leads to, of another name", 1080, func(k *talk) {
+			k.client("\x05\x01\x00").server("\x05\x00").client("\x05\x01\x00\x01\x01\x02\x03\x04\x01\xbb")
+			k.server("\x05\x00\x00\x01\x01\x02\x03\x04\x01\xbb").client(other)
+		}, "block default"},
+		{"SOCKS that leads nowhere", 1080, func(k *talk) {
+			k.client("\x05\x01\x00").server("\x05\xff").client(hello)
+		}, "block default"},
+		{"what passes as SOCKS and is none", 1080, func(k *talk) {
+			k.client("\x05\x01\x00").server("\x05\x00").client(strings.Repeat("x", 2000))
+			if until, all := k.w.Judged(k.c.ID, 0); !all && until-1001 > 1024 {
+				t.Errorf("%d bytes pass", until-1001)
+			}
+		}, "block default"},
 		{"a request behind the PROXY protocol", 80, func(k *talk) {
 			k.client("PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n" + getEvil)
 		}, "block rule evil"},
