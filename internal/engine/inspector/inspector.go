@@ -129,6 +129,10 @@ func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
 	} else {
 		i.segment(c, p)
 	}
+	// What is cut says no more, but for responses that are due.
+	if c.judged.action == policy.Block && i.version.Policy.Mode == policy.Prevent && !i.AnswersDue(c.ID) {
+		i.stop(c)
+	}
 	i.settle(c)
 	i.weigh(c)
 	return action
