@@ -99,8 +99,8 @@ struct flow {
   __u64 other;
 #endif
   __u64 id;
-  __u64 first; // CLOCK_MONOTONIC, ns
-  __u64 last;
+  __u64 first;       // CLOCK_MONOTONIC, ns
+  __u64 last;        // amid a connection only to a tick of the kernel's timer (clock.h)
   __u64 judge_at;    // judge again at a packet after this time; 0: never
   __u64 packets[2];  // sent by SOURCE, DESTINATION
   __u64 bytes[2];    // IP bytes

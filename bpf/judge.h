@@ -4,6 +4,7 @@
 #ifndef WEIR_JUDGE_H
 #define WEIR_JUDGE_H
 
+#include "clock.h"
 #include "counters.h"
 #include "flow.h"
 #include "reopen.h"
@@ -12,6 +13,7 @@
 // What is too large for the stack. The programs run with softirqs off, and none
 // is entered while another uses it.
 struct workspace {
+  struct clock clock;
   struct packet packet;
   struct flow flow;
   struct inheritance inheritance;
@@ -69,7 +71,7 @@ static __always_inline __u32 wants_reject(const struct policy_settings *set, __u
 __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (!k || !f)
     return -1;
-  __u32 tables = current_tables();
+  __u32 tables = current_tables(now);
   __u32 slot = slot_of(tables);
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
