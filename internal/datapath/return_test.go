@@ -55,6 +55,30 @@ func TestReturn(t *testing.T) {
 	time.Sleep(400 * time.Millisecond)
 	expect("returned", first, pass)
 
+	// The next ones are filled beside those that the kernel has returned to, and
+	// beside those that it is to return to.
+	between := put(35, blocks, nil)
+	if !d.Held(first) {
+		t.Fatal("the tables that were in force gave way to the next before those were")
+	}
+	first = put(36, allows, nil)
+	put(37, blocks, &Return{Tables: first, Within: 100 * time.Millisecond})
+	put(38, blocks, &Return{Tables: first, Within: time.Hour})
+	between = put(39, blocks, nil)
+	if !d.Held(first) {
+		t.Fatal("the tables to return to gave way to the next before those were in force")
+	}
+	expect("confirmed by another", between, drop)
+	first = put(40, allows, nil)
+	if _, err := d.Swap(compile(blocks), 41, &Return{Tables: between, Within: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Swap(compile(blocks), 42, &Return{Tables: first, Within: time.Hour}); err == nil {
+		t.Error("all three tables are in use, and a fourth was placed")
+	}
+	first = put(43, allows, nil)
+	expect("allowed again", first, pass)
+
 	fourth := put(4, blocks, &Return{Tables: first, Within: 100 * time.Millisecond})
 	if err := d.Stay(); err != nil {
 		t.Fatal(err)

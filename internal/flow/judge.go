@@ -63,8 +63,12 @@ func (t *Tracker) Swap(p *policy.Policy) (tables uint32, matches []uint64) {
 // of a shadow rule would have.
 func (t *Tracker) Matches() []uint64 { return t.version.matches }
 
-// decision is what a judgement counts: the rules that matched.
-type decision struct{ rule, shadowRule uint32 }
+// decision is what a judgement counts, the rules that matched, and whether the one
+// that decided is about the connection's age.
+type decision struct {
+	rule, shadowRule uint32
+	byDuration       bool
+}
 
 // judge writes into e what the policy says of it.
 func (t *Tracker) judge(e *entry, now int64) decision {
@@ -74,7 +78,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	e.action, e.reason, e.shadowAction, e.judgeAt = NoAction, ReasonNone, NoAction, 0
 	e.prevent, e.drop, e.reject = v.prevent, false, false
 	e.verdict = Detected
-	d := decision{NoRule, NoRule}
+	d := decision{rule: NoRule, shadowRule: NoRule}
 	if v.empty {
 		if v.prevent {
 			e.verdict = Allowed
@@ -93,6 +97,9 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	if answer.Index >= 0 {
 		e.rule = uint32(answer.Index)
 		d.rule = e.rule
+		d.byDuration = slices.ContainsFunc(v.walked[d.rule].Transports, func(tr policy.Transport) bool {
+			return tr.Protocol == e.tuple.Protocol && tr.Over > 0
+		})
 	}
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
@@ -163,7 +170,7 @@ func (t *Tracker) judgeAgain(e *entry, now int64) {
 	switch {
 	case e.verdict != Blocked:
 		e.end = EndNone
-	case verdict != Blocked && due:
+	case verdict != Blocked && due && d.byDuration:
 		e.end = EndDuration
 	case verdict != Blocked:
 		e.end = EndPolicy
