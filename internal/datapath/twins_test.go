@@ -31,16 +31,15 @@ func (w *twins) try(t testing.TB, steps []step) string {
 	return ""
 }
 
-// isTight: the kernel's clock is read within a span, the reference's before it; and
-// times of hooks are in ticks of 2^20 ns, whose differences are off by one.
+// isTight: the kernel's clock is read within a span, the reference's before it.
 func (w *twins) isTight(spans []span) bool {
-	const slack = 2 << 20
-	limits := []time.Duration{rerouted}
+	// The kernel counts in ticks of 2^20 ns: 48 of them, and what both times lose.
+	limits := []span{{int64(rerouted), 49 << 20}}
 	for _, p := range w.policies {
 		for _, rule := range p.policy.Rules {
 			for _, tr := range rule.Transports {
 				if tr.Over > 0 {
-					limits = append(limits, tr.Over)
+					limits = append(limits, span{int64(tr.Over), int64(tr.Over)})
 				}
 			}
 		}
@@ -48,7 +47,7 @@ func (w *twins) isTight(spans []span) bool {
 	for i, a := range spans {
 		for _, b := range spans[i+1:] {
 			for _, limit := range limits {
-				if b.from-a.to <= int64(limit)+slack && int64(limit) <= b.to-a.from {
+				if b.from-a.to <= limit.to && limit.from <= b.to-a.from {
 					return true
 				}
 			}
