@@ -18,17 +18,20 @@
 #include "judge.h"
 #include "key.h"
 #include "life.h"
+#include "look_state.h"
 #include "maps.h"
 #include "mutant.h"
 #include "packet.h"
 #include "related.h"
 #include "reject.h"
 #include "reopen.h"
+#include "settle.h"
 #include "sweep.h"
 #include "tcp_state.h"
 #include "tell.h"
 #include "transport.h"
 #include "types.h"
+#include "workspace.h"
 
 // Whether a connection that the policy cuts is reset, or falls silent.
 static __always_inline int resets_cut(const struct flow *f) {
@@ -40,7 +43,8 @@ static __always_inline int resets_cut(const struct flow *f) {
 static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct flow_key *k,
                                    struct flow *f, const struct packet *p, __u32 egress,
                                    __u64 now) {
-  __u32 was_open = f->end == END_POLICY || f->end == END_DURATION;
+  // Why it is cut is known before it ends only of one that was let pass.
+  __u32 was_open = f->end != END_NONE;
   if (was_open && !(f->flags & FLOW_CLOSED) && (f->tcp & TCP_DATA) && resets_cut(f)) {
     tell_due(k, f);
     // The packet itself is made the two resets, which an RST or a fragment cannot
@@ -83,9 +87,10 @@ static __always_inline int undecodable(int why) {
   return drop ? TC_ACT_SHOT : PASS;
 }
 
-// Counts the packet on its connection, and takes it into the TCP state.
-static __always_inline void note_packet(struct __sk_buff *skb, const struct flow_key *k,
-                                        struct flow *f, const struct packet *p, __u32 arrival) {
+// Counts the packet on its connection, and takes it into the TCP state. Returns
+// whether it is the packet's first sighting.
+static __always_inline int note_packet(struct __sk_buff *skb, const struct flow_key *k,
+                                       struct flow *f, const struct packet *p, __u32 arrival) {
   __u64 now = p->time;
   __u32 candidate = arrival & ARRIVES_CANDIDATE;
   __u32 end = arrival & ARRIVES_FROM_DESTINATION ? DESTINATION : SOURCE;
@@ -105,7 +110,7 @@ static __always_inline void note_packet(struct __sk_buff *skb, const struct flow
   if (p->protocol != IPPROTO_TCP) {
     if (counted)
       settle(f, p->protocol, end);
-    return;
+    return counted;
   }
   struct candidate *c = candidate || !counted ? NULL : candidate_of(k, f);
   if (c)
@@ -114,7 +119,7 @@ static __always_inline void note_packet(struct __sk_buff *skb, const struct flow
     note_candidate(k, f, p, end | (counted ? CANDIDATE_COUNTED : 0), last);
   } else if (f->flags & FLOW_DROP) {
     note_blocked(f, p, end);
-  } else if (counted) {
+  } else if (counted && !p->is_later_fragment) {
     int why = track(f, p, end);
     // What was on its way to the end that reset it is still to come.
     if (why == END_RST && (f->tcp & TCP_DATA) && !(f->flags & FLOW_CLOSED))
@@ -123,6 +128,15 @@ static __always_inline void note_packet(struct __sk_buff *skb, const struct flow
       close_flow(f, why);
     settle(f, p->protocol, end);
   }
+  return counted && !candidate;
+}
+
+// Goes on to the program that copies the packet, where there is one.
+static __always_inline void go_on_to_look(struct __sk_buff *skb, struct workspace *w,
+                                          const struct flow_key *k, __u32 arrival) {
+  w->key = *k;
+  w->arrival = arrival;
+  bpf_tail_call(skb, &stages, STAGE_LOOK);
 }
 
 // A SYN from outside, on a follower's tuple, that is to be dropped: it is told of,
@@ -198,7 +212,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     if (opening == REOPENS) {
       disinherit(&k, f, p, &w->inheritance);
       close_flow(f, idle_reason(f));
-      clear_bits(&f->flags, FLOW_LINGERS);
+      clear_bits(&f->flags, FLOW_LINGERS | FLOW_AWAITS);
+      end_look(&k, f);
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
     }
@@ -213,6 +228,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     }
     if (followed && drop)
       return drop_beside(skb, l2, &k, &w->flow, p, egress, now);
+    if (wants_look(p, &w->flow, w->inheritance.accepted))
+      w->flow.flags |= FLOW_LOOKED;
     f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);
     if (!f)
       return drop ? TC_ACT_SHOT : PASS; // the table is full: judged by itself
@@ -227,12 +244,12 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
       (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
-  note_packet(skb, &k, f, p, arrival);
+  int counted = note_packet(skb, &k, f, p, arrival);
   if (f->flags & FLOW_DROP)
     return blocked(skb, l2, &k, f, p, egress, now);
-  if ((f->flags & (FLOW_START_TOLD | FLOW_VERDICT_DUE)) != FLOW_START_TOLD ||
-      (f->flags & (FLOW_CLOSED | FLOW_END_TOLD | FLOW_LINGERS)) == FLOW_CLOSED)
-    tell_due(&k, f);
+  if ((f->flags & FLOW_LOOKED) && (counted || MUTANT(EVERY_SIGHTING)))
+    go_on_to_look(skb, w, &k, arrival);
+  tell_if_due(&k, f);
   return PASS;
 }
 

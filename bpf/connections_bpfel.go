@@ -28,6 +28,18 @@ type ConnectionsAgent struct {
 	Pad   uint32
 }
 
+type ConnectionsApplication uint32
+
+const (
+	ConnectionsApplicationAPPLICATION_UNKNOWN ConnectionsApplication = 0
+	ConnectionsApplicationAPPLICATION_HTTP    ConnectionsApplication = 1
+	ConnectionsApplicationAPPLICATION_TLS     ConnectionsApplication = 2
+	ConnectionsApplicationAPPLICATION_QUIC    ConnectionsApplication = 3
+	ConnectionsApplicationAPPLICATION_DNS     ConnectionsApplication = 4
+	ConnectionsApplicationAPPLICATION_SSH     ConnectionsApplication = 5
+	ConnectionsApplicationAPPLICATION_OTHER   ConnectionsApplication = 6
+)
+
 type ConnectionsCandidate struct {
 	_       structs.HostLayout
 	First   uint64
@@ -37,6 +49,50 @@ type ConnectionsCandidate struct {
 	Initial uint32
 	After   uint32
 }
+
+type ConnectionsCopy struct {
+	_         structs.HostLayout
+	Key       ConnectionsFlowKey
+	Id        uint64
+	Time      uint64
+	First     uint64
+	Tables    uint32
+	Rule      uint32
+	Ifindex   uint32
+	FlowFlags uint32
+	Tcp       uint32
+	Initial   [2]uint32
+	Acked     [2]uint32
+	Seq       uint32
+	Ack       uint32
+	Length    uint32
+	Missing   uint32
+	Lost      uint32
+	Credit    int32
+	Segment   uint16
+	TcpFlags  uint8
+	Kind      uint8
+	End       uint8
+	Flags     uint8
+	Direction uint8
+	Verdict   uint8
+	Action    uint8
+	Reason    uint8
+	Pad       [2]uint8
+}
+
+type ConnectionsCopyFlags uint32
+
+const (
+	ConnectionsCopyFlagsCOPY_FRAGMENT ConnectionsCopyFlags = 1
+)
+
+type ConnectionsCopyKind uint32
+
+const (
+	ConnectionsCopyKindCOPY_PACKET ConnectionsCopyKind = 1
+	ConnectionsCopyKindCOPY_ENDED  ConnectionsCopyKind = 2
+)
 
 type ConnectionsCounter uint32
 
@@ -59,7 +115,11 @@ const (
 	ConnectionsCounterCOUNT_EVICTED           ConnectionsCounter = 15
 	ConnectionsCounterCOUNT_FLOOD_UNTOLD      ConnectionsCounter = 16
 	ConnectionsCounterCOUNT_HANDOVER_DROPPED  ConnectionsCounter = 17
-	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 18
+	ConnectionsCounterCOUNT_COPY_LOST         ConnectionsCounter = 18
+	ConnectionsCounterCOUNT_COPY_WITHHELD     ConnectionsCounter = 19
+	ConnectionsCounterCOUNT_COPY_CUT          ConnectionsCounter = 20
+	ConnectionsCounterCOUNT_LOOKS_FULL        ConnectionsCounter = 21
+	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 22
 )
 
 type ConnectionsDatagram struct {
@@ -142,7 +202,9 @@ type ConnectionsEvent struct {
 	Reason          uint8
 	ShadowAction    uint8
 	End             uint8
-	Pad             [6]uint8
+	Application     uint8
+	Looked          uint8
+	Pad             [4]uint8
 }
 
 type ConnectionsEventKind uint32
@@ -215,7 +277,8 @@ type ConnectionsFlow struct {
 	Reason       uint8
 	ShadowAction uint8
 	End          uint8
-	Pad          [2]uint8
+	Application  uint8
+	Pad          uint8
 	_            [4]byte
 }
 
@@ -239,6 +302,8 @@ const (
 	ConnectionsFlowFlagsFLOW_FOLDED         ConnectionsFlowFlags = 16384
 	ConnectionsFlowFlagsFLOW_JUDGING        ConnectionsFlowFlags = 32768
 	ConnectionsFlowFlagsFLOW_LINGERS        ConnectionsFlowFlags = 65536
+	ConnectionsFlowFlagsFLOW_LOOKED         ConnectionsFlowFlags = 131072
+	ConnectionsFlowFlagsFLOW_AWAITS         ConnectionsFlowFlags = 262144
 )
 
 type ConnectionsFlowKey struct {
@@ -302,6 +367,23 @@ const (
 	ConnectionsInterfaceFlagsINTERFACE_LOOPBACK ConnectionsInterfaceFlags = 1073741824
 	ConnectionsInterfaceFlagsINTERFACE_BRIDGE   ConnectionsInterfaceFlags = 536870912
 	ConnectionsInterfaceFlagsINTERFACE_ZONE     ConnectionsInterfaceFlags = 16777215
+)
+
+type ConnectionsLook struct {
+	_      structs.HostLayout
+	Id     uint64
+	Window [2]uint64
+	Credit [2]int32
+	Lost   uint32
+	Pad    uint32
+}
+
+type ConnectionsLookWanted uint32
+
+const (
+	ConnectionsLookWantedLOOK_TCP     ConnectionsLookWanted = 1
+	ConnectionsLookWantedLOOK_UDP     ConnectionsLookWanted = 2
+	ConnectionsLookWantedLOOK_PENDING ConnectionsLookWanted = 4
 )
 
 type ConnectionsOpeningBudget struct {
@@ -428,11 +510,17 @@ type ConnectionsProgress struct {
 type ConnectionsReason uint32
 
 const (
-	ConnectionsReasonREASON_NONE      ConnectionsReason = 0
-	ConnectionsReasonREASON_RULE      ConnectionsReason = 1
-	ConnectionsReasonREASON_DEFAULT   ConnectionsReason = 2
-	ConnectionsReasonREASON_SAFEGUARD ConnectionsReason = 3
-	ConnectionsReasonREASON_PENDING   ConnectionsReason = 4
+	ConnectionsReasonREASON_NONE       ConnectionsReason = 0
+	ConnectionsReasonREASON_RULE       ConnectionsReason = 1
+	ConnectionsReasonREASON_DEFAULT    ConnectionsReason = 2
+	ConnectionsReasonREASON_SAFEGUARD  ConnectionsReason = 3
+	ConnectionsReasonREASON_PENDING    ConnectionsReason = 4
+	ConnectionsReasonREASON_KEPT       ConnectionsReason = 5
+	ConnectionsReasonREASON_MALFORMED  ConnectionsReason = 6
+	ConnectionsReasonREASON_LIMIT      ConnectionsReason = 7
+	ConnectionsReasonREASON_OVERLOAD   ConnectionsReason = 8
+	ConnectionsReasonREASON_AGENT_DOWN ConnectionsReason = 9
+	ConnectionsReasonREASON_NOT_SEEN   ConnectionsReason = 10
 )
 
 type ConnectionsRejectBudget struct {
@@ -453,6 +541,61 @@ type ConnectionsRuleLabel struct {
 	_    structs.HostLayout
 	Text [128]int8
 }
+
+type ConnectionsSettleFlags uint32
+
+const (
+	ConnectionsSettleFlagsSETTLE_VERDICT     ConnectionsSettleFlags = 1
+	ConnectionsSettleFlagsSETTLE_DONE        ConnectionsSettleFlags = 2
+	ConnectionsSettleFlagsSETTLE_SOURCE      ConnectionsSettleFlags = 4
+	ConnectionsSettleFlagsSETTLE_DESTINATION ConnectionsSettleFlags = 8
+)
+
+type ConnectionsSettleResult uint32
+
+const (
+	ConnectionsSettleResultSETTLED             ConnectionsSettleResult = 0
+	ConnectionsSettleResultSETTLE_GONE         ConnectionsSettleResult = 1
+	ConnectionsSettleResultSETTLE_OTHER_EPOCH  ConnectionsSettleResult = 2
+	ConnectionsSettleResultSETTLE_OTHER_TABLES ConnectionsSettleResult = 3
+	ConnectionsSettleResultSETTLE_REFUSED      ConnectionsSettleResult = 4
+	ConnectionsSettleResultSETTLE_BUSY         ConnectionsSettleResult = 5
+)
+
+type ConnectionsSettleRun struct {
+	_     structs.HostLayout
+	Count uint32
+	Pad   uint32
+	Of    [16]ConnectionsSettlement
+}
+
+type ConnectionsSettlement struct {
+	_            structs.HostLayout
+	Key          ConnectionsFlowKey
+	Id           uint64
+	JudgeAt      uint64
+	Flags        uint32
+	Tables       uint32
+	Rule         uint32
+	ShadowRule   uint32
+	From         [2]uint32
+	Until        [2]uint32
+	Credit       [2]int32
+	Action       uint8
+	Reason       uint8
+	ShadowAction uint8
+	Reject       uint8
+	Application  uint8
+	Result       uint8
+	Pad          [2]uint8
+}
+
+type ConnectionsStage uint32
+
+const (
+	ConnectionsStageSTAGE_LOOK ConnectionsStage = 0
+	ConnectionsStageSTAGES     ConnectionsStage = 1
+)
 
 type ConnectionsSweepRun struct {
 	_            structs.HostLayout
@@ -592,6 +735,9 @@ type ConnectionsWorkspace struct {
 		ByDuration   uint8
 		Pad          [3]uint8
 	}
+	Key     ConnectionsFlowKey
+	Arrival uint32
+	Pad     uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -600,6 +746,7 @@ type ConnectionsWorkspace struct {
 const (
 	ConnectionsMapAgents             = "agents"
 	ConnectionsMapCandidates         = "candidates"
+	ConnectionsMapCopies             = "copies"
 	ConnectionsMapCounters           = "counters"
 	ConnectionsMapCreated            = "created"
 	ConnectionsMapEntries            = "entries"
@@ -615,6 +762,8 @@ const (
 	ConnectionsMapItems              = "items"
 	ConnectionsMapLabels             = "labels"
 	ConnectionsMapLeaves             = "leaves"
+	ConnectionsMapLooks              = "looks"
+	ConnectionsMapLooksWanted        = "looks_wanted"
 	ConnectionsMapLowInterfaces      = "low_interfaces"
 	ConnectionsMapMatches            = "matches"
 	ConnectionsMapMergedFloods       = "merged_floods"
@@ -622,12 +771,14 @@ const (
 	ConnectionsMapNodes              = "nodes"
 	ConnectionsMapOpeningBudgets     = "opening_budgets"
 	ConnectionsMapOpenings           = "openings"
+	ConnectionsMapReaderSleeps       = "reader_sleeps"
 	ConnectionsMapRejectBudgets      = "reject_budgets"
 	ConnectionsMapRoots              = "roots"
 	ConnectionsMapRows               = "rows"
 	ConnectionsMapRuleTotals         = "rule_totals"
 	ConnectionsMapServices           = "services"
 	ConnectionsMapSettings           = "settings"
+	ConnectionsMapStages             = "stages"
 	ConnectionsMapSummaries          = "summaries"
 	ConnectionsMapTablesInForce      = "tables_in_force"
 	ConnectionsMapTrafficTotals      = "traffic_totals"
@@ -639,12 +790,17 @@ const (
 	ConnectionsProgEgressL3          = "egress_l3"
 	ConnectionsProgIngress           = "ingress"
 	ConnectionsProgIngressL3         = "ingress_l3"
+	ConnectionsProgSettleFlows       = "settle_flows"
 	ConnectionsProgSweep             = "sweep"
 	ConnectionsVarOpeningSlots       = "opening_slots"
 	ConnectionsVarOpeningsTold       = "openings_told"
 	ConnectionsVarRejectMark         = "reject_mark"
 	ConnectionsVarTgidOffset         = "tgid_offset"
 	ConnectionsVarTypeAction         = "type_action"
+	ConnectionsVarTypeApplication    = "type_application"
+	ConnectionsVarTypeCopy           = "type_copy"
+	ConnectionsVarTypeCopyFlags      = "type_copy_flags"
+	ConnectionsVarTypeCopyKind       = "type_copy_kind"
 	ConnectionsVarTypeCounter        = "type_counter"
 	ConnectionsVarTypeDirection      = "type_direction"
 	ConnectionsVarTypeEndReason      = "type_end_reason"
@@ -657,6 +813,7 @@ const (
 	ConnectionsVarTypeFlowTcp        = "type_flow_tcp"
 	ConnectionsVarTypeInForce        = "type_in_force"
 	ConnectionsVarTypeInterfaceFlags = "type_interface_flags"
+	ConnectionsVarTypeLookWanted     = "type_look_wanted"
 	ConnectionsVarTypePolicyEntries  = "type_policy_entries"
 	ConnectionsVarTypePolicyItems    = "type_policy_items"
 	ConnectionsVarTypePolicyRow      = "type_policy_row"
@@ -665,6 +822,9 @@ const (
 	ConnectionsVarTypeReason         = "type_reason"
 	ConnectionsVarTypeRejectChoice   = "type_reject_choice"
 	ConnectionsVarTypeRuleLabel      = "type_rule_label"
+	ConnectionsVarTypeSettleFlags    = "type_settle_flags"
+	ConnectionsVarTypeSettleResult   = "type_settle_result"
+	ConnectionsVarTypeStage          = "type_stage"
 	ConnectionsVarTypeTrieLeaves     = "type_trie_leaves"
 	ConnectionsVarTypeTrieNodes      = "type_trie_nodes"
 	ConnectionsVarTypeTrieRoot       = "type_trie_root"
@@ -713,11 +873,12 @@ type ConnectionsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectionsProgramSpecs struct {
-	Egress    *ebpf.ProgramSpec `ebpf:"egress"`
-	EgressL3  *ebpf.ProgramSpec `ebpf:"egress_l3"`
-	Ingress   *ebpf.ProgramSpec `ebpf:"ingress"`
-	IngressL3 *ebpf.ProgramSpec `ebpf:"ingress_l3"`
-	Sweep     *ebpf.ProgramSpec `ebpf:"sweep"`
+	Egress      *ebpf.ProgramSpec `ebpf:"egress"`
+	EgressL3    *ebpf.ProgramSpec `ebpf:"egress_l3"`
+	Ingress     *ebpf.ProgramSpec `ebpf:"ingress"`
+	IngressL3   *ebpf.ProgramSpec `ebpf:"ingress_l3"`
+	SettleFlows *ebpf.ProgramSpec `ebpf:"settle_flows"`
+	Sweep       *ebpf.ProgramSpec `ebpf:"sweep"`
 }
 
 // ConnectionsMapSpecs contains maps before they are loaded into the kernel.
@@ -726,6 +887,7 @@ type ConnectionsProgramSpecs struct {
 type ConnectionsMapSpecs struct {
 	Agents         *ebpf.MapSpec `ebpf:"agents"`
 	Candidates     *ebpf.MapSpec `ebpf:"candidates"`
+	Copies         *ebpf.MapSpec `ebpf:"copies"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	Created        *ebpf.MapSpec `ebpf:"created"`
 	Entries        *ebpf.MapSpec `ebpf:"entries"`
@@ -741,6 +903,8 @@ type ConnectionsMapSpecs struct {
 	Items          *ebpf.MapSpec `ebpf:"items"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
 	Leaves         *ebpf.MapSpec `ebpf:"leaves"`
+	Looks          *ebpf.MapSpec `ebpf:"looks"`
+	LooksWanted    *ebpf.MapSpec `ebpf:"looks_wanted"`
 	LowInterfaces  *ebpf.MapSpec `ebpf:"low_interfaces"`
 	Matches        *ebpf.MapSpec `ebpf:"matches"`
 	MergedFloods   *ebpf.MapSpec `ebpf:"merged_floods"`
@@ -748,12 +912,14 @@ type ConnectionsMapSpecs struct {
 	Nodes          *ebpf.MapSpec `ebpf:"nodes"`
 	OpeningBudgets *ebpf.MapSpec `ebpf:"opening_budgets"`
 	Openings       *ebpf.MapSpec `ebpf:"openings"`
+	ReaderSleeps   *ebpf.MapSpec `ebpf:"reader_sleeps"`
 	RejectBudgets  *ebpf.MapSpec `ebpf:"reject_budgets"`
 	Roots          *ebpf.MapSpec `ebpf:"roots"`
 	Rows           *ebpf.MapSpec `ebpf:"rows"`
 	RuleTotals     *ebpf.MapSpec `ebpf:"rule_totals"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	Stages         *ebpf.MapSpec `ebpf:"stages"`
 	Summaries      *ebpf.MapSpec `ebpf:"summaries"`
 	TablesInForce  *ebpf.MapSpec `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.MapSpec `ebpf:"traffic_totals"`
@@ -772,6 +938,10 @@ type ConnectionsVariableSpecs struct {
 	RejectMark         *ebpf.VariableSpec `ebpf:"reject_mark"`
 	TgidOffset         *ebpf.VariableSpec `ebpf:"tgid_offset"`
 	TypeAction         *ebpf.VariableSpec `ebpf:"type_action"`
+	TypeApplication    *ebpf.VariableSpec `ebpf:"type_application"`
+	TypeCopy           *ebpf.VariableSpec `ebpf:"type_copy"`
+	TypeCopyFlags      *ebpf.VariableSpec `ebpf:"type_copy_flags"`
+	TypeCopyKind       *ebpf.VariableSpec `ebpf:"type_copy_kind"`
 	TypeCounter        *ebpf.VariableSpec `ebpf:"type_counter"`
 	TypeDirection      *ebpf.VariableSpec `ebpf:"type_direction"`
 	TypeEndReason      *ebpf.VariableSpec `ebpf:"type_end_reason"`
@@ -784,6 +954,7 @@ type ConnectionsVariableSpecs struct {
 	TypeFlowTcp        *ebpf.VariableSpec `ebpf:"type_flow_tcp"`
 	TypeInForce        *ebpf.VariableSpec `ebpf:"type_in_force"`
 	TypeInterfaceFlags *ebpf.VariableSpec `ebpf:"type_interface_flags"`
+	TypeLookWanted     *ebpf.VariableSpec `ebpf:"type_look_wanted"`
 	TypePolicyEntries  *ebpf.VariableSpec `ebpf:"type_policy_entries"`
 	TypePolicyItems    *ebpf.VariableSpec `ebpf:"type_policy_items"`
 	TypePolicyRow      *ebpf.VariableSpec `ebpf:"type_policy_row"`
@@ -792,6 +963,9 @@ type ConnectionsVariableSpecs struct {
 	TypeReason         *ebpf.VariableSpec `ebpf:"type_reason"`
 	TypeRejectChoice   *ebpf.VariableSpec `ebpf:"type_reject_choice"`
 	TypeRuleLabel      *ebpf.VariableSpec `ebpf:"type_rule_label"`
+	TypeSettleFlags    *ebpf.VariableSpec `ebpf:"type_settle_flags"`
+	TypeSettleResult   *ebpf.VariableSpec `ebpf:"type_settle_result"`
+	TypeStage          *ebpf.VariableSpec `ebpf:"type_stage"`
 	TypeTrieLeaves     *ebpf.VariableSpec `ebpf:"type_trie_leaves"`
 	TypeTrieNodes      *ebpf.VariableSpec `ebpf:"type_trie_nodes"`
 	TypeTrieRoot       *ebpf.VariableSpec `ebpf:"type_trie_root"`
@@ -820,6 +994,7 @@ func (o *ConnectionsObjects) Close() error {
 type ConnectionsMaps struct {
 	Agents         *ebpf.Map `ebpf:"agents"`
 	Candidates     *ebpf.Map `ebpf:"candidates"`
+	Copies         *ebpf.Map `ebpf:"copies"`
 	Counters       *ebpf.Map `ebpf:"counters"`
 	Created        *ebpf.Map `ebpf:"created"`
 	Entries        *ebpf.Map `ebpf:"entries"`
@@ -835,6 +1010,8 @@ type ConnectionsMaps struct {
 	Items          *ebpf.Map `ebpf:"items"`
 	Labels         *ebpf.Map `ebpf:"labels"`
 	Leaves         *ebpf.Map `ebpf:"leaves"`
+	Looks          *ebpf.Map `ebpf:"looks"`
+	LooksWanted    *ebpf.Map `ebpf:"looks_wanted"`
 	LowInterfaces  *ebpf.Map `ebpf:"low_interfaces"`
 	Matches        *ebpf.Map `ebpf:"matches"`
 	MergedFloods   *ebpf.Map `ebpf:"merged_floods"`
@@ -842,12 +1019,14 @@ type ConnectionsMaps struct {
 	Nodes          *ebpf.Map `ebpf:"nodes"`
 	OpeningBudgets *ebpf.Map `ebpf:"opening_budgets"`
 	Openings       *ebpf.Map `ebpf:"openings"`
+	ReaderSleeps   *ebpf.Map `ebpf:"reader_sleeps"`
 	RejectBudgets  *ebpf.Map `ebpf:"reject_budgets"`
 	Roots          *ebpf.Map `ebpf:"roots"`
 	Rows           *ebpf.Map `ebpf:"rows"`
 	RuleTotals     *ebpf.Map `ebpf:"rule_totals"`
 	Services       *ebpf.Map `ebpf:"services"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	Stages         *ebpf.Map `ebpf:"stages"`
 	Summaries      *ebpf.Map `ebpf:"summaries"`
 	TablesInForce  *ebpf.Map `ebpf:"tables_in_force"`
 	TrafficTotals  *ebpf.Map `ebpf:"traffic_totals"`
@@ -861,6 +1040,7 @@ func (m *ConnectionsMaps) Close() error {
 	return _ConnectionsClose(
 		m.Agents,
 		m.Candidates,
+		m.Copies,
 		m.Counters,
 		m.Created,
 		m.Entries,
@@ -876,6 +1056,8 @@ func (m *ConnectionsMaps) Close() error {
 		m.Items,
 		m.Labels,
 		m.Leaves,
+		m.Looks,
+		m.LooksWanted,
 		m.LowInterfaces,
 		m.Matches,
 		m.MergedFloods,
@@ -883,12 +1065,14 @@ func (m *ConnectionsMaps) Close() error {
 		m.Nodes,
 		m.OpeningBudgets,
 		m.Openings,
+		m.ReaderSleeps,
 		m.RejectBudgets,
 		m.Roots,
 		m.Rows,
 		m.RuleTotals,
 		m.Services,
 		m.Settings,
+		m.Stages,
 		m.Summaries,
 		m.TablesInForce,
 		m.TrafficTotals,
@@ -908,6 +1092,10 @@ type ConnectionsVariables struct {
 	RejectMark         *ebpf.Variable `ebpf:"reject_mark"`
 	TgidOffset         *ebpf.Variable `ebpf:"tgid_offset"`
 	TypeAction         *ebpf.Variable `ebpf:"type_action"`
+	TypeApplication    *ebpf.Variable `ebpf:"type_application"`
+	TypeCopy           *ebpf.Variable `ebpf:"type_copy"`
+	TypeCopyFlags      *ebpf.Variable `ebpf:"type_copy_flags"`
+	TypeCopyKind       *ebpf.Variable `ebpf:"type_copy_kind"`
 	TypeCounter        *ebpf.Variable `ebpf:"type_counter"`
 	TypeDirection      *ebpf.Variable `ebpf:"type_direction"`
 	TypeEndReason      *ebpf.Variable `ebpf:"type_end_reason"`
@@ -920,6 +1108,7 @@ type ConnectionsVariables struct {
 	TypeFlowTcp        *ebpf.Variable `ebpf:"type_flow_tcp"`
 	TypeInForce        *ebpf.Variable `ebpf:"type_in_force"`
 	TypeInterfaceFlags *ebpf.Variable `ebpf:"type_interface_flags"`
+	TypeLookWanted     *ebpf.Variable `ebpf:"type_look_wanted"`
 	TypePolicyEntries  *ebpf.Variable `ebpf:"type_policy_entries"`
 	TypePolicyItems    *ebpf.Variable `ebpf:"type_policy_items"`
 	TypePolicyRow      *ebpf.Variable `ebpf:"type_policy_row"`
@@ -928,6 +1117,9 @@ type ConnectionsVariables struct {
 	TypeReason         *ebpf.Variable `ebpf:"type_reason"`
 	TypeRejectChoice   *ebpf.Variable `ebpf:"type_reject_choice"`
 	TypeRuleLabel      *ebpf.Variable `ebpf:"type_rule_label"`
+	TypeSettleFlags    *ebpf.Variable `ebpf:"type_settle_flags"`
+	TypeSettleResult   *ebpf.Variable `ebpf:"type_settle_result"`
+	TypeStage          *ebpf.Variable `ebpf:"type_stage"`
 	TypeTrieLeaves     *ebpf.Variable `ebpf:"type_trie_leaves"`
 	TypeTrieNodes      *ebpf.Variable `ebpf:"type_trie_nodes"`
 	TypeTrieRoot       *ebpf.Variable `ebpf:"type_trie_root"`
@@ -938,11 +1130,12 @@ type ConnectionsVariables struct {
 //
 // It can be passed to LoadConnectionsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectionsPrograms struct {
-	Egress    *ebpf.Program `ebpf:"egress"`
-	EgressL3  *ebpf.Program `ebpf:"egress_l3"`
-	Ingress   *ebpf.Program `ebpf:"ingress"`
-	IngressL3 *ebpf.Program `ebpf:"ingress_l3"`
-	Sweep     *ebpf.Program `ebpf:"sweep"`
+	Egress      *ebpf.Program `ebpf:"egress"`
+	EgressL3    *ebpf.Program `ebpf:"egress_l3"`
+	Ingress     *ebpf.Program `ebpf:"ingress"`
+	IngressL3   *ebpf.Program `ebpf:"ingress_l3"`
+	SettleFlows *ebpf.Program `ebpf:"settle_flows"`
+	Sweep       *ebpf.Program `ebpf:"sweep"`
 }
 
 func (p *ConnectionsPrograms) Close() error {
@@ -951,6 +1144,7 @@ func (p *ConnectionsPrograms) Close() error {
 		p.EgressL3,
 		p.Ingress,
 		p.IngressL3,
+		p.SettleFlows,
 		p.Sweep,
 	)
 }

@@ -28,8 +28,12 @@ enum counter {
   COUNT_EVICTED = 15,          // not settled, and the oldest of too many
   COUNT_FLOOD_UNTOLD = 16,     // of connections in too many floods at once
   COUNT_HANDOVER_DROPPED = 17, // not told: see handover.h
+  COUNT_COPY_LOST = 18,        // packets not copied: the ring buffer was full
+  COUNT_COPY_WITHHELD = 19,    // likewise: user space has not asked for so much
+  COUNT_COPY_CUT = 20,         // packets of which the end was not copied
+  COUNT_LOOKS_FULL = 21,       // connections not looked into: too many are
 #ifdef WEIR_OTHER_LAYOUT
-  COUNT_OTHER_LAYOUT = 18,
+  COUNT_OTHER_LAYOUT = 22,
 #endif
   COUNT_MAX,
 };
@@ -61,7 +65,7 @@ enum {
   DIRECTIONS = 4,
   VERDICTS = 4,
   ACTIONS = 3,
-  REASONS = 5,
+  REASONS = 11,
 };
 
 static __always_inline __u32 transport_of(__u8 protocol) {

@@ -22,6 +22,24 @@ enum reason {
   REASON_DEFAULT = 2,
   REASON_SAFEGUARD = 3,
   REASON_PENDING = 4,
+  REASON_KEPT = 5, // what the new policy asks for was not seen: as before
+  // What could not be known, and on_error says what then.
+  REASON_MALFORMED = 6,
+  REASON_LIMIT = 7,
+  REASON_OVERLOAD = 8,
+  REASON_AGENT_DOWN = 9,
+  REASON_NOT_SEEN = 10,
+};
+
+// What a connection speaks, as far as user space has told.
+enum application {
+  APPLICATION_UNKNOWN = 0,
+  APPLICATION_HTTP = 1,
+  APPLICATION_TLS = 2,
+  APPLICATION_QUIC = 3,
+  APPLICATION_DNS = 4,
+  APPLICATION_SSH = 5,
+  APPLICATION_OTHER = 6, // none of these
 };
 
 enum end_reason {
@@ -75,6 +93,8 @@ enum flow_flags {
   FLOW_FOLDED = 1 << 14,   // quiet, and its start is in the count of a flood
   FLOW_JUDGING = 1 << 15,  // a processor is judging it again
   FLOW_LINGERS = 1 << 16,  // closed, but its end is not told yet: packets are under way
+  FLOW_LOOKED = 1 << 17,   // user space looks into it
+  FLOW_AWAITS = 1 << 18, // closed, but its end is not told yet: user space looks at the last of it
 };
 
 // struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.
@@ -92,8 +112,9 @@ enum flow_tcp {
   TCP_CANDIDATE_BY_DESTINATION = 1 << 15,
 };
 
-// With the hash table's own header and its key an entry is of 256 bytes, which the
-// kernel's allocator has; one more would cost twice that.
+// With the hash table's own header and its key an entry may be of 256 bytes, which
+// the kernel's allocator has; one more would cost twice that. So this has 168 at
+// most.
 struct flow {
 #ifdef WEIR_OTHER_LAYOUT // for the test that takes over from another version
   __u64 other;
@@ -124,7 +145,8 @@ struct flow {
   __u8 reason;
   __u8 shadow_action;
   __u8 end;
-  __u8 pad[2];
+  __u8 application;
+  __u8 pad;
 };
 
 // The two directions of a connection may be on two processors at once: bits are
@@ -137,6 +159,11 @@ static __always_inline void set_bits(__u32 *word, __u32 bits) {
 static __always_inline void clear_bits(__u32 *word, __u32 bits) {
   if (*word & bits)
     __sync_fetch_and_and(word, ~bits);
+}
+
+// Whether the entry's end is to be told now.
+static __always_inline __u32 is_end_due(const struct flow *f) {
+  return (f->flags & (FLOW_CLOSED | FLOW_END_TOLD | FLOW_LINGERS | FLOW_AWAITS)) == FLOW_CLOSED;
 }
 
 // Times of which only differences count, and those to a few milliseconds.
@@ -169,7 +196,9 @@ struct event {
   __u8 reason;
   __u8 shadow_action;
   __u8 end;
-  __u8 pad[6];
+  __u8 application;
+  __u8 looked; // user space looks into it
+  __u8 pad[4];
 };
 
 #endif

@@ -4,29 +4,10 @@
 #ifndef WEIR_JUDGE_H
 #define WEIR_JUDGE_H
 
-#include "clock.h"
 #include "counters.h"
 #include "flow.h"
-#include "reopen.h"
 #include "walk.h"
-
-// What is too large for the stack. The programs run with softirqs off, and none
-// is entered while another uses it.
-struct workspace {
-  struct clock clock;
-  struct packet packet;
-  struct flow flow;
-  struct inheritance inheritance;
-  struct subject subject;
-  struct decision decision;
-};
-
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct workspace);
-} workspaces SEC(".maps");
+#include "workspace.h"
 
 static __always_inline void host_address(const __u32 a[4], __u8 is_ipv6, __u64 to[2]) {
   if (!is_ipv6) {
@@ -67,6 +48,40 @@ static __always_inline __u32 wants_reject(const struct policy_settings *set, __u
          (set->reject_mode == REJECT_OUTBOUND && direction == OUTBOUND);
 }
 
+// What a connection keeps that was decided before, by a policy that may have been
+// of the other mode, where what the present one asks for is not known yet.
+static __always_inline __u8 kept_action(const struct flow *f, const struct policy_settings *set) {
+  if (set->prevent)
+    return f->verdict == BLOCKED ? BLOCK : ALLOW;
+  return f->action ? f->action : ALLOW;
+}
+
+// Writes a decision into the entry.
+static __always_inline void write_verdict(struct flow *f, const struct policy_settings *set,
+                                          const struct decision *d) {
+  f->rule = d->rule;
+  f->action = d->action;
+  f->reason = d->reason;
+  // Told only where the walk with shadow rules comes to another action.
+  __u32 differs =
+      d->action && d->shadow_action && d->action != d->shadow_action && d->reason != REASON_KEPT;
+  f->shadow_rule = differs ? d->shadow_rule : NO_RULE;
+  f->shadow_action = differs ? d->shadow_action : NO_ACTION;
+  __u32 flags = 0;
+  f->verdict = DETECTED;
+  if (set->prevent) {
+    flags = FLOW_PREVENT;
+    f->verdict = d->action == BLOCK ? BLOCKED : d->reason == REASON_PENDING ? PENDING : ALLOWED;
+    if (d->action == BLOCK)
+      flags |= FLOW_DROP;
+    if (d->action == BLOCK && wants_reject(set, d->reject, f->direction))
+      flags |= FLOW_REJECT;
+  }
+  // In this order: what both policies drop never passes in between.
+  set_bits(&f->flags, flags);
+  clear_bits(&f->flags, (FLOW_DROP | FLOW_REJECT | FLOW_PREVENT) & ~flags);
+}
+
 // Writes what the tables say into the entry. Returns -1 where there are none.
 __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (!k || !f)
@@ -84,30 +99,16 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
     count(COUNT_TABLES_MISSING);
     return -1;
   }
+  if (d->reason == REASON_PENDING && (f->flags & FLOW_JUDGING) && f->reason != REASON_PENDING &&
+      !MUTANT(NOT_KEPT)) {
+    d->action = kept_action(f, set);
+    d->reason = REASON_KEPT;
+  }
   f->tables = tables;
-  f->rule = d->rule;
-  f->action = d->action;
-  f->reason = d->reason;
-  // Told only where the walk with shadow rules comes to another action.
-  __u32 differs = d->action && d->shadow_action && d->action != d->shadow_action;
-  f->shadow_rule = differs ? d->shadow_rule : NO_RULE;
-  f->shadow_action = differs ? d->shadow_action : NO_ACTION;
   f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
   if (d->expires && (!f->judge_at || d->expires < f->judge_at))
     f->judge_at = d->expires;
-  __u32 flags = 0;
-  f->verdict = DETECTED;
-  if (set->prevent) {
-    flags = FLOW_PREVENT;
-    f->verdict = d->action == BLOCK ? BLOCKED : d->reason == REASON_PENDING ? PENDING : ALLOWED;
-    if (d->action == BLOCK)
-      flags |= FLOW_DROP;
-    if (d->action == BLOCK && wants_reject(set, d->reject, f->direction))
-      flags |= FLOW_REJECT;
-  }
-  // In this order: what both policies drop never passes in between.
-  set_bits(&f->flags, flags);
-  clear_bits(&f->flags, (FLOW_DROP | FLOW_REJECT | FLOW_PREVENT) & ~flags);
+  write_verdict(f, set, d);
   return 0;
 }
 

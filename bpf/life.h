@@ -43,15 +43,6 @@ static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __
   return tgid == agent->tgid;
 }
 
-// How a packet came: what it is to its connection, and which end sent it.
-enum arrival {
-  ARRIVES_EGRESS = 1 << 0,
-  ARRIVES_JUDGED = 1 << 1,
-  ARRIVES_CANDIDATE = 1 << 2,
-  ARRIVES_FROM_DESTINATION = 1 << 3,
-  ARRIVES_FROM_HIGH = 1 << 4, // the key's high end
-};
-
 // Puts together, in the workspace, the entry of a connection whose first packet
 // is p, with what it inherits. It is not judged here: the stacks of this and of the
 // walk together would be too much.
@@ -120,12 +111,6 @@ static __always_inline __u32 is_follower(struct __sk_buff *skb, struct flow *f, 
 static __always_inline __u32 was_judged(struct __sk_buff *skb, __u32 egress) {
   __u32 from = skb->ingress_ifindex;
   return egress && from && (interface_of(from) & INTERFACE_WATCHED);
-}
-
-// Whether the packet can only be the first of a connection.
-static __always_inline __u32 opens(const struct packet *p) {
-  return p->protocol == IPPROTO_TCP && !p->is_later_fragment && !has_odd_flags(p) &&
-         (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_)) == TCP_FLAG_SYN_;
 }
 
 // A packet that was judged where it came in leaves under a tuple that has no

@@ -35,9 +35,17 @@ static __always_inline __u32 add_tag(__u32 zone, __u32 id) {
 // payload like any other. The outermost may have been taken off the packet and
 // be in the skb; those of the interface's `zone` are gone already. Returns the
 // ethertype of what they carry, 0 where the packet is too short or has no zone.
-static __always_inline __u16 skip_tags(struct __sk_buff *skb, __u32 zone, struct packet *p) {
+static __always_inline __u16 skip_tags(struct __sk_buff *skb, __u32 zone, __u32 egress,
+                                       struct packet *p) {
   __u16 ethertype = skb->protocol;
   __u32 tags = 0;
+  if (egress && p->network >= ETH_HLEN) {
+    // What skb->protocol says of a packet socket's is what its process says.
+    __u16 *type = bytes_at(skb, p->network - sizeof(*type), sizeof(*type));
+    if (!type)
+      return 0;
+    ethertype = *type;
+  }
   if (skb->vlan_present) {
     zone = add_tag(zone, skb->vlan_tci & VLAN_ID);
     tags = 1;
@@ -55,7 +63,7 @@ static __always_inline __u16 skip_tags(struct __sk_buff *skb, __u32 zone, struct
   if (zone == NO_ZONE)
     return 0;
   p->zone = zone;
-  return ethertype;
+  return ethertype ? ethertype : bpf_htons(ETH_P_802_2); // 0 is a length, too
 }
 
 static __always_inline void map_ipv4(__u32 to[4], __be32 address) {

@@ -8,6 +8,7 @@
 #define WEIR_OPENINGS_H
 
 #include "flood.h"
+#include "look_state.h"
 #include "tcp_state.h"
 #include "tell.h"
 
@@ -54,7 +55,8 @@ static __always_inline __u32 evict(struct opening_slot *s, __u32 spares_streams)
     return 0;
   if (!(f->flags & FLOW_FOLLOWER)) {
     close_flow(f, f->flags & FLOW_DROP ? f->end ? f->end : END_BLOCKED : END_EVICTED);
-    clear_bits(&f->flags, FLOW_LINGERS);
+    clear_bits(&f->flags, FLOW_LINGERS | FLOW_AWAITS);
+    end_look(&key, f);
     if (tell_due(&key, f)) {
       set_bits(&f->flags, FLOW_QUIET); // no room for the event: it is counted
       fold_due(&key, f);
@@ -85,15 +87,6 @@ __noinline int admit(const struct flow_key *k, const struct flow *f) {
     return 0;
   }
   return 0;
-}
-
-// Whether the source has acknowledged the destination's SYN, or more: it has seen
-// it, or guesses one number of 2^32. Where no SYN was seen, that it acknowledges.
-static __always_inline __u32 acks_answer(const struct flow *f) {
-  if (!has_tcp(f, TCP_SYN, DESTINATION))
-    return has_tcp(f, TCP_ACKS, SOURCE);
-  return has_tcp(f, TCP_ACKS, SOURCE) &&
-         is_within(f->acked[SOURCE], f->initial[DESTINATION] + 1, f->high[DESTINATION]);
 }
 
 // Notes that `end` has sent. The connection is settled when its source goes on

@@ -9,6 +9,10 @@
 #include "tables.h"
 #include "transport.h"
 
+// No error is longer, with its IP header (RFC 4443 section 2.4; of IPv4 RFC 1812
+// section 4.3.2.3): what it has beyond is not looked at.
+enum { MAX_ERROR_BYTES = 1280 };
+
 // Fills in the tuple that an ICMP error quotes: its headers, and the eight bytes
 // of transport header that RFC 792 promises. Its length, checksum and hop limit
 // may have been changed on the way and are not looked at. Returns 0, or -1 where
@@ -18,6 +22,8 @@ static __always_inline int decode_quote(struct __sk_buff *skb, const struct pack
   struct fragmentation frag = {};
   __u32 at = p->payload;
   __u32 end = at + p->payload_bytes;
+  if (end > p->network + MAX_ERROR_BYTES)
+    end = p->network + MAX_ERROR_BYTES;
   quoted->zone = p->zone;
   if (p->is_ipv6) {
     struct ipv6hdr *ip = bytes_at(skb, at, sizeof(*ip));
@@ -67,7 +73,10 @@ static __always_inline int quoted_key(struct __sk_buff *skb, const struct packet
                                       struct flow_key *k) {
   // Unreachable, time exceeded, parameter problem; ICMPv6 packet too big. Those
   // that steer traffic (redirect, source quench) are connections of their own.
+  // ICMP belongs to IPv4, ICMPv6 to IPv6: in the other no host acts on them.
   __u8 type = bpf_ntohs(p->destination_port) >> 8;
+  if ((p->protocol == IPPROTO_ICMPV6) != p->is_ipv6)
+    return -1;
   if (p->is_ipv6 ? type > 4 : type != 3 && type != 11 && type != 12)
     return -1;
   struct packet quoted = {};

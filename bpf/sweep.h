@@ -6,6 +6,7 @@
 
 #include "flow.h"
 #include "judge.h"
+#include "look_state.h"
 #include "maps.h"
 #include "tcp_state.h"
 #include "openings.h"
@@ -42,7 +43,7 @@ static __always_inline __u64 idle_limit(const struct flow_key *k, const struct f
 #define SETTLE_NS 1000000000ULL
 
 // How long a connection that was reset, and had carried data, must be silent until
-// its end is told.
+// its end is told; and one that is looked into, where user space says nothing.
 #define LINGER_NS 1000000000ULL
 
 struct bpf_map;
@@ -65,8 +66,12 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   }
   if (expired)
     close_flow(f, idle_reason(f));
-  if ((f->flags & FLOW_LINGERS) && (expired || s->last_time || idle > LINGER_NS))
-    clear_bits(&f->flags, FLOW_LINGERS);
+  if (expired || s->last_time || idle > LINGER_NS)
+    clear_bits(&f->flags, FLOW_LINGERS | FLOW_AWAITS);
+  if ((f->flags & FLOW_CLOSED) && end_look(k, f) < 0) {
+    s->delayed += 1;
+    return 0;
+  }
   // Whoever answers does so within a second, mostly.
   if ((f->flags & FLOW_QUIET) && s->now - f->first > SETTLE_NS)
     fold_due(k, f);
@@ -91,6 +96,16 @@ static long sweep_flow(struct bpf_map *map, struct flow_key *key, struct flow *f
   return 0;
 }
 
+// What a processor began to look into while another ended it.
+static long sweep_look(struct bpf_map *map, struct flow_key *key, struct look *l,
+                       struct sweep_run *s) {
+  struct flow_key copy = *key;
+  struct flow *f = bpf_map_lookup_elem(&flows, &copy);
+  if (!f || f->id != l->id || !(f->flags & FLOW_LOOKED))
+    bpf_map_delete_elem(&looks, &copy);
+  return 0;
+}
+
 // Run by user space every second or so: ends what is idle, sends what is due,
 // and notes that the agent, in whose context it runs, is alive.
 SEC("syscall")
@@ -112,6 +127,7 @@ int sweep(struct sweep_run *args) {
     agent->alive = s.now;
   }
   bpf_for_each_map_elem(&flows, sweep_flow, &s, 0);
+  bpf_for_each_map_elem(&looks, sweep_look, &s, 0);
   args->active = s.active;
   args->entries = s.entries;
   args->ended = s.ended;

@@ -56,6 +56,12 @@ static __always_inline __u32 is_amid(const struct flow *f, const struct packet *
          !(p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_FIN_ | TCP_FLAG_RST_));
 }
 
+// Whether the packet can only be the first of a connection.
+static __always_inline __u32 opens(const struct packet *p) {
+  return p->protocol == IPPROTO_TCP && !p->is_later_fragment && !has_odd_flags(p) &&
+         (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_ACK_)) == TCP_FLAG_SYN_;
+}
+
 static __always_inline void close_flow(struct flow *f, enum end_reason why) {
   if (f->flags & FLOW_CLOSED)
     return;
@@ -82,6 +88,25 @@ static __always_inline int resets(const struct flow *f, const struct packet *p, 
   return p->ack == f->next[other];
 }
 
+// Whether the source has acknowledged the destination's SYN, or more: it has seen
+// it, or guesses one number of 2^32. Where no SYN was seen, that it acknowledges.
+static __always_inline __u32 acks_answer(const struct flow *f) {
+  if (!has_tcp(f, TCP_SYN, DESTINATION))
+    return has_tcp(f, TCP_ACKS, SOURCE);
+  return has_tcp(f, TCP_ACKS, SOURCE) &&
+         is_within(f->acked[SOURCE], f->initial[DESTINATION] + 1, f->high[DESTINATION]);
+}
+
+// Whether p answers the source's SYN with a number other than that of an answer
+// which the source has not acknowledged: the server forgot the first, or several
+// share an address. The source goes on with the one that reaches it.
+static __always_inline __u32 answers_anew(const struct flow *f, const struct packet *p, __u32 end) {
+  __u32 both = TCP_FLAG_SYN_ | TCP_FLAG_ACK_;
+  return end == DESTINATION && (p->tcp_flags & both) == both && has_tcp(f, TCP_SYN, SOURCE) &&
+         has_tcp(f, TCP_SYN, DESTINATION) && p->seq != f->initial[DESTINATION] && !acks_answer(f) &&
+         p->ack != f->initial[SOURCE] && is_within(p->ack, f->initial[SOURCE], f->next[SOURCE]);
+}
+
 // Whether p is of this connection; takes what is an end's first.
 static __always_inline int begins(struct flow *f, const struct packet *p, __u32 end) {
   __u32 other = (end ^ 1) & 1;
@@ -96,7 +121,10 @@ static __always_inline int begins(struct flow *f, const struct packet *p, __u32 
   if (opening && ack &&
       (p->ack == f->initial[other] || !is_within(p->ack, f->initial[other], f->next[other])))
     return 0;
-  if (has_tcp(f, TCP_SEEN, end) && !(opening && syn && ack))
+  if (answers_anew(f, p, end)) {
+    clear_bits(&f->tcp, (TCP_FIN_AHEAD | TCP_FIN | TCP_FIN_ACKED) << DESTINATION);
+    clear_tcp(f, TCP_ACKS, SOURCE);
+  } else if (has_tcp(f, TCP_SEEN, end) && !(opening && syn && ack))
     return !syn || (has_tcp(f, TCP_SYN, end) && p->seq == f->initial[end]);
   f->next[end] = segment_end(p);
   f->high[end] = f->next[end];

@@ -49,6 +49,8 @@ static __always_inline void fill_event(struct event *e, const struct flow_key *k
   e->reason = f->reason;
   e->shadow_action = f->shadow_action;
   e->end = f->end;
+  e->application = f->application;
+  e->looked = !!(f->flags & FLOW_LOOKED);
   __builtin_memset(e->pad, 0, sizeof(e->pad));
 }
 
@@ -105,11 +107,16 @@ __noinline int tell_due(const struct flow_key *k, struct flow *f) {
     if (tell(k, f, EVENT_VERDICT, f->last))
       return -1;
   }
-  if ((f->flags & (FLOW_CLOSED | FLOW_END_TOLD | FLOW_LINGERS)) == FLOW_CLOSED) {
+  if (is_end_due(f)) {
     if (tell(k, f, EVENT_END, f->last))
       return -1;
   }
   return 0;
+}
+
+static __always_inline void tell_if_due(const struct flow_key *k, struct flow *f) {
+  if ((f->flags & (FLOW_START_TOLD | FLOW_VERDICT_DUE)) != FLOW_START_TOLD || is_end_due(f))
+    tell_due(k, f);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "fragment.h"
 #include "network.h"
 #include "packet.h"
+#include "tunnel.h"
 
 // RFC 9293 section 3.1. `end` is that of the packet.
 static __always_inline int decode_tcp(struct __sk_buff *skb, struct packet *p, __u32 end) {
@@ -100,14 +101,16 @@ static __always_inline int decode_icmp(struct __sk_buff *skb, struct packet *p, 
   return DECODED;
 }
 
-// Superpackets: each segment on the wire has the headers of its own.
+// Superpackets: each segment on the wire has the headers of its own, and of the
+// tunnel that it is in.
 static __always_inline void count_segments(struct __sk_buff *skb, struct packet *p) {
   p->packets = 1;
   __u32 size = skb->gso_size;
   if (!size || p->payload_bytes <= size || MUTANT(NO_SEGMENTS))
     return;
-  p->packets = (p->payload_bytes + size - 1) / size;
-  p->bytes += (p->packets - 1) * (p->payload - p->network - p->phantom);
+  __u32 carried = carried_headers(skb, p);
+  p->packets = (p->payload_bytes - carried + size - 1) / size;
+  p->bytes += (p->packets - 1) * (p->payload - p->network - p->phantom + carried);
 }
 
 static __always_inline int decode_transport(struct __sk_buff *skb, struct packet *p, __u32 end,
@@ -135,7 +138,7 @@ __noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, __u32 egress,
   if (!p || l2 > ETH_HLEN)
     return MALFORMED;
   p->network = l2;
-  __u16 ethertype = skip_tags(skb, zone, p);
+  __u16 ethertype = skip_tags(skb, zone, egress, p);
   __u32 at = p->network;
   if (!ethertype || at > MAX_NETWORK)
     return MALFORMED;

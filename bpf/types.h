@@ -4,10 +4,12 @@
 #ifndef WEIR_TYPES_H
 #define WEIR_TYPES_H
 
+#include "copy.h"
 #include "counters.h"
 #include "flood.h"
 #include "flow.h"
 #include "maps.h"
+#include "settle.h"
 #include "tables.h"
 
 // Named here so that the compiler describes them to the Go bindings.
@@ -36,5 +38,13 @@ const enum reject_choice *type_reject_choice __attribute__((unused));
 const enum flow_tcp *type_flow_tcp __attribute__((unused));
 const enum flow_flags *type_flow_flags __attribute__((unused));
 const enum entry_flags *type_entry_flags __attribute__((unused));
+const enum application *type_application __attribute__((unused));
+const struct copy *type_copy __attribute__((unused));
+const enum copy_kind *type_copy_kind __attribute__((unused));
+const enum copy_flags *type_copy_flags __attribute__((unused));
+const enum look_wanted *type_look_wanted __attribute__((unused));
+const enum settle_flags *type_settle_flags __attribute__((unused));
+const enum settle_result *type_settle_result __attribute__((unused));
+const enum stage *type_stage __attribute__((unused));
 
 #endif

@@ -18,43 +18,69 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitRunning = 3 // a Weir runs
+	exitFound   = 4 // what --exit-code looks for was found
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, datapath.Unload)) }
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, datapath.Unload)) }
 
 // unloader is datapath.Unload.
 type unloader func(all, force bool) (removed []string, err error)
 
 // run is the command; it returns the exit code.
-func run(arguments []string, out, complaints io.Writer, unload unloader) int {
+func run(arguments []string, in io.Reader, out, complaints io.Writer, unload unloader) int {
 	root := &cobra.Command{
-		Use:               "weirctl",
-		Short:             "Companion of Weir, the connection firewall",
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Use:   "weirctl",
+		Short: "Companion of Weir, the connection firewall",
+		Long: `Checks, compares and tries policies, replays captures, makes a policy of what was
+seen, and takes away what Weir left in the kernel. None of it needs a running
+Weir; unload needs root, all else nothing.
+
+Exit codes: 0 done; 1 failed, or a policy has errors; 2 usage; 3 a Weir runs;
+4 with --exit-code: differences, or something that would be blocked.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	}
-	root.AddCommand(unloadCommand(unload))
+	root.PersistentFlags().Bool("json", false, "print JSON")
+	root.AddCommand(policyCommand(), evaluateCommand(), replayCommand(), suggestCommand(), unloadCommand(unload))
 	root.SetArgs(arguments)
+	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(complaints)
 	err := root.Execute()
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(complaints, "weirctl:", err)
 	var running *datapath.RunningError
 	var failed *commandError
+	if errors.As(err, &failed) && failed.error == nil {
+		return failed.code
+	}
+	fmt.Fprintln(complaints, "weirctl:", err)
 	switch {
 	case errors.As(err, &running):
 		return exitRunning
 	case errors.As(err, &failed):
-		return exitFailed
+		return failed.code
 	}
 	return exitUsage
 }
 
-// commandError is of a command that was understood.
-type commandError struct{ error }
+// commandError is of a command that was understood. Without an error, all that is
+// to be said was said.
+type commandError struct {
+	error
+	code int
+}
 
 func (e *commandError) Unwrap() error { return e.error }
+
+// failedWith is the error of a command that failed.
+func failedWith(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &commandError{err, exitFailed}
+}
+
+// quietly is an exit code without more words.
+func quietly(code int) error { return &commandError{code: code} }

@@ -45,7 +45,7 @@ func TestRun(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var out, complaints bytes.Buffer
 			called := false
-			code := run(strings.Fields(c.arguments), &out, &complaints, func(all, force bool) ([]string, error) {
+			code := run(strings.Fields(c.arguments), strings.NewReader(""), &out, &complaints, func(all, force bool) ([]string, error) {
 				called = true
 				if all != c.all || force != c.force {
 					t.Errorf("all %t, force %t", all, force)

@@ -23,18 +23,24 @@ Exit codes: 0 done, or nothing was there; 1 failed; 2 usage; 3 a Weir runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			removed, err := unload(all, force)
-			for _, path := range removed {
-				fmt.Fprintln(c.OutOrStdout(), "removed", path)
+			if wantsJSON(c) {
+				if err := printJSON(c, map[string][]string{"removed": append([]string{}, removed...)}); err != nil {
+					return err
+				}
+			} else {
+				for _, path := range removed {
+					printLine(c, "removed %s", path)
+				}
 			}
 			var running *datapath.RunningError
 			if errors.As(err, &running) {
 				return fmt.Errorf("%w; or say --force: it then goes on without hooks, and enforces nothing until it is restarted", err)
 			}
 			if err != nil {
-				return &commandError{err}
+				return failedWith(err)
 			}
-			if len(removed) == 0 {
-				fmt.Fprintln(c.OutOrStdout(), "nothing to remove")
+			if len(removed) == 0 && !wantsJSON(c) {
+				printLine(c, "nothing to remove")
 			}
 			return nil
 		},

@@ -63,7 +63,11 @@ type Datapath struct {
 	readable map[string]*ebpf.Map
 	inner    map[string]*ebpf.MapSpec // templates of the table maps
 	events   *ringbuf.Reader
+	copies   *ringbuf.Reader
 	sweep    sync.Mutex
+
+	looking sync.Mutex
+	look    *ebpf.Program // copies packets; nil: none are wanted
 
 	swap   sync.Mutex
 	tables uint32 // number of the tables in force
@@ -91,9 +95,11 @@ type Datapath struct {
 	breakSwap bool // tests: fill the tables in force in place
 }
 
-// loadPrograms is replaced by tests, with programs that have a fault or another
-// layout.
-var loadPrograms = bpf.LoadConnections
+// These are replaced by tests, with programs that have a fault or another layout.
+var (
+	loadPrograms = bpf.LoadConnections
+	loadLook     = bpf.LoadLook
+)
 
 // Open gives the datapath of the network namespace: the one this process has
 // parked, or a new one, which takes the namespace's lock, loads the programs and
@@ -137,6 +143,7 @@ func (d *Datapath) load() error {
 	}
 	spec.Maps["flows"].MaxEntries = d.config.MaxEntries
 	spec.Maps["openings"].MaxEntries = openingSlots(d.config.MaxEntries)
+	spec.Maps["looks"].MaxEntries = max(1, d.config.MaxEntries/4)
 	if err := adapt(spec, d.log); err != nil {
 		return err
 	}
@@ -199,6 +206,9 @@ func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
 	if d.events, err = ringbuf.NewReader(d.objects.Events); err != nil {
 		return fmt.Errorf("read the events' ring buffer: %w", err)
 	}
+	if d.copies, err = ringbuf.NewReader(d.objects.Copies); err != nil {
+		return fmt.Errorf("read the copies' ring buffer: %w", err)
+	}
 	if d.tookOver && !d.mapsPinned {
 		err = d.prepareHandover(e, ours)
 	} else {
@@ -220,8 +230,16 @@ func (d *Datapath) closeObjects() error {
 	if d.layouts != nil {
 		errs = append(errs, d.layouts.Close())
 	}
-	if d.events != nil {
-		errs = append(errs, d.events.Close())
+	for _, r := range []*ringbuf.Reader{d.events, d.copies} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	if d.look != nil {
+		errs = append(errs, d.look.Close())
+		d.look = nil
 	}
 	return errors.Join(errs...)
 }

@@ -141,7 +141,7 @@ func (g *generator) frame() (data []byte, gso uint32) {
 		kind = g.one(0x0806, 0x88cc, 0x0100, 0x0800, 0x86dd)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(kind))
-	protocol := g.one(1, 6, 6, 17, 58, 47, 50, 51, 60, 132, 255)
+	protocol := g.one(1, 6, 6, 17, 17, 58, 4, 41, 47, 50, 51, 60, 132, 255)
 	if v6 {
 		b = g.ipv6(b, byte(protocol))
 	} else {
@@ -237,6 +237,11 @@ func (g *generator) ipv6(b []byte, protocol byte) []byte {
 func (g *generator) transport(protocol byte) []byte {
 	var h []byte
 	payload := g.one(0, 0, 4, 8, 16, 40)
+	if g.rarely(3) {
+		if h := g.tunnel(protocol); h != nil {
+			return h
+		}
+	}
 	switch protocol {
 	case packet.TCP:
 		h = make([]byte, 20+4*g.one(0, 0, 3))
@@ -261,4 +266,61 @@ func (g *generator) transport(protocol byte) []byte {
 		h[1], h[3] = byte(g.IntN(3)), byte(g.IntN(3))
 	}
 	return append(h, make([]byte, payload)...)
+}
+
+// tunnel is what a tunnel's packet carries after its IP header; nil where the
+// protocol is none's.
+func (g *generator) tunnel(protocol byte) (h []byte) {
+	udp := make([]byte, 8)
+	bridged, v6 := false, g.rarely(2)
+	switch protocol {
+	case 4, 41:
+		v6 = protocol == 41
+	case 47:
+		h = []byte{byte(g.one(0, 0, 0x80, 0x20, 0xb0)), byte(g.one(0, 0, 0, 1)), 0, 0}
+		for _, flag := range []byte{0x80, 0x20, 0x10} {
+			if h[0]&flag != 0 {
+				h = append(h, 0, 0, 0, 0)
+			}
+		}
+		bridged = g.rarely(2)
+	case packet.UDP:
+		port := g.one(4789, 8472, 6081, 6081)
+		binary.BigEndian.PutUint16(udp[2:], uint16(port))
+		h = make([]byte, 8)
+		if bridged = port != 6081 || g.rarely(2); port == 6081 {
+			h[0] = byte(g.one(0, 0, 1, 2, 63))
+			h = append(h, make([]byte, 4*int(h[0])%100)...)
+		}
+	default:
+		return nil
+	}
+	kind := map[bool]uint16{false: 0x0800, true: 0x86dd}[v6]
+	if g.rarely(20) {
+		kind = 0x0806
+	}
+	if bridged {
+		if len(h) >= 4 {
+			binary.BigEndian.PutUint16(h[2:], 0x6558)
+		}
+		h = binary.BigEndian.AppendUint16(append(h, make([]byte, 12)...), kind)
+	} else if len(h) >= 4 {
+		binary.BigEndian.PutUint16(h[2:], kind)
+	}
+	l4, inner := byte(g.one(6, 6, 17, 1)), make([]byte, 20)
+	if v6 {
+		inner = make([]byte, 40)
+		inner[0], inner[6] = 0x60, l4
+	} else {
+		inner[0], inner[9] = byte(g.one(0x45, 0x45, 0x46, 0x40)), l4
+		inner = append(inner, make([]byte, 4*(int(inner[0]&15)/6))...)
+	}
+	data := make([]byte, 20+g.one(0, 8, 100, 101, 300))
+	data[12] = byte(g.one(0x50, 0x50, 0x80, 0xf0))
+	h = append(append(h, inner...), data...)
+	if protocol == packet.UDP {
+		binary.BigEndian.PutUint16(udp[4:], uint16(8+len(h)))
+		return append(udp, h...)
+	}
+	return h
 }

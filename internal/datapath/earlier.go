@@ -20,7 +20,8 @@ var policyMaps = append([]string{"settings", "tables_in_force"}, tableMaps...)
 // forgotten are maps whose content is worth nothing to another version: scratch,
 // budgets of a moment, and the events, which are told of below.
 var forgotten = []string{
-	"events", "foldings", "fragment_locks", "handover_until", "opening_budgets", "reject_budgets", "walks", "workspaces",
+	"copies", "events", "foldings", "fragment_locks", "handover_until", "looks_wanted", "opening_budgets", "reader_sleeps",
+	"reject_budgets", "stages", "walks", "workspaces",
 }
 
 // earlier is what an earlier instance left pinned.
@@ -73,6 +74,11 @@ func (p pins) openEarlier(spec *ebpf.CollectionSpec, ours layouts, log *zap.Logg
 		}
 	}
 	e.keepPolicyTogether(ours)
+	// The programs in it share every other map with those that go on to them.
+	if m := e.kept["stages"]; m != nil && len(e.differ) > 0 {
+		e.differ["stages"] = m
+		delete(e.kept, "stages")
+	}
 	return e, nil
 }
 
@@ -87,8 +93,11 @@ func (e *earlier) fits(name string, m *ebpf.Map, spec *ebpf.CollectionSpec, ours
 	if ms == nil || ms.Compatible(m) != nil {
 		return false
 	}
-	if name == "events" {
+	switch name {
+	case "events":
 		return e.layouts.same(ours, "event")
+	case "copies":
+		return e.layouts.same(ours, "copy")
 	}
 	return e.layouts.same(ours, name+".key", name+".value", name+".index")
 }

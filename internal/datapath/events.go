@@ -33,6 +33,9 @@ type Event struct {
 	Verdict, Action, Reason uint8
 	ShadowAction, End       uint8
 	Prevent                 bool
+	Application             uint8 // what Settle said; 0: nothing
+	// Looked: copies of its packets come, or are still to come (ReadCopies).
+	Looked bool
 	// Count is the number of connections that it stands for; beyond 1 the tuple
 	// holds what they have in common (Floods).
 	Count uint64
@@ -105,8 +108,9 @@ func (d *Datapath) decode(raw []byte, c *clock) (e Event, ok bool) {
 		Tables: k.Tables, Rule: k.Rule, ShadowRule: k.ShadowRule,
 		Verdict: k.Verdict, Action: k.Action, Reason: k.Reason,
 		ShadowAction: k.ShadowAction, End: k.End,
-		Count:   1,
-		Prevent: k.Flags&uint16(bpf.ConnectionsFlowFlagsFLOW_PREVENT) != 0,
+		Count:       1,
+		Prevent:     k.Flags&uint16(bpf.ConnectionsFlowFlagsFLOW_PREVENT) != 0,
+		Application: k.Application, Looked: k.Looked != 0,
 	}
 	return e, true
 }
@@ -127,6 +131,21 @@ func tupleOf(k *bpf.ConnectionsEvent) packet.Tuple {
 		t.ICMPType, t.ICMPCode = uint8(second>>8), uint8(second)
 	}
 	return t
+}
+
+// tupleOfKey is that of an entry with this key.
+func tupleOfKey(k *bpf.ConnectionsFlowKey, sourceIsHigh bool) packet.Tuple {
+	e := bpf.ConnectionsEvent{
+		Source: k.Low, Destination: k.High, SourcePort: k.LowPort, DestinationPort: k.HighPort,
+		Protocol: uint8(k.ProtocolZone), Zone: k.ProtocolZone >> 8,
+	}
+	if sourceIsHigh {
+		e.Source, e.Destination = k.High, k.Low
+		if e.Protocol == packet.TCP || e.Protocol == packet.UDP {
+			e.SourcePort, e.DestinationPort = k.HighPort, k.LowPort
+		}
+	}
+	return tupleOf(&e)
 }
 
 func networkOrder(port uint16) uint16 {

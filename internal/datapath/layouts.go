@@ -34,7 +34,7 @@ func layoutsOf(spec *ebpf.CollectionSpec) (layouts, error) {
 			l[name+".key"], l[name+".value"] = m.Key, m.Value
 		}
 	}
-	for _, name := range append([]string{"event"}, tableTypes...) {
+	for _, name := range append([]string{"event", "copy"}, tableTypes...) {
 		var s *btf.Struct
 		if err := spec.Types.TypeByName(name, &s); err != nil {
 			return nil, fmt.Errorf("find type %s in the compiled programs: %w", name, err)

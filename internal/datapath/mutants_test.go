@@ -37,6 +37,11 @@ var mutants = []struct {
 	17: {"a change of policy does not reach open connections", false},
 	18: {"what a bridge floods is taken for the host's", false},
 	19: {"a fragment's next sighting is an overlap", false},
+	20: {"what a new policy cannot decide is not kept", false},
+	21: {"what is settled may be another connection", false},
+	22: {"what is settled may be judged by another policy", false},
+	23: {"packets are copied at every hook", false},
+	24: {"superpackets in tunnels are the tunnel's own", true},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.
@@ -54,12 +59,18 @@ func openMutant(t *testing.T) *Datapath {
 // setMutant switches a fault on, and all others off.
 func setMutant(t *testing.T, d *Datapath, number int) {
 	t.Helper()
+	setMutantOf(t, d.objects.Ingress, number)
+}
+
+// setMutantOf does it in the variables of a program.
+func setMutantOf(t *testing.T, p *ebpf.Program, number int) {
+	t.Helper()
 	spec, err := ebpf.LoadCollectionSpec(mutantObject)
 	if err != nil {
 		t.Fatal(err)
 	}
 	variable := spec.Variables["mutant"]
-	info, err := d.objects.Ingress.Info()
+	info, err := p.Info()
 	if err != nil {
 		t.Fatal(err)
 	}

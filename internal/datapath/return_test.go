@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -29,30 +30,62 @@ func TestReturn(t *testing.T) {
 	}
 	const blocks, allows = "mode: prevent\nreject: never\nrules: [{name: b, action: block, layer4: udp}]", "mode: prevent\nrules: [{name: a, action: allow, layer4: udp}]"
 	packets := uint16(0)
-	expect := func(what string, old, want uint32) {
+	// differs says how packets of an old connection and of a new one are not answered
+	// and judged so.
+	differs := func(by, want uint32) string {
 		t.Helper()
 		packets++
 		for _, port := range []uint16{1, 1000 + packets} {
 			tp := packet.Tuple{Source: address("10.0.0.1"), Destination: address("10.0.0.2"), Protocol: packet.UDP, SourcePort: port, DestinationPort: 53}
 			if got := run(t, d.objects.Ingress, frame(tp)); got != want {
-				t.Errorf("%s, port %d: answer %d, want %d", what, port, int32(got), int32(want))
+				return fmt.Sprintf("port %d: answer %d, want %d", port, int32(got), int32(want))
 			}
-			if got := entry(t, d, tp).Tables; got != old {
-				t.Errorf("%s, port %d: judged by %d, want %d", what, port, got, old)
+			if got := entry(t, d, tp).Tables; got != by {
+				return fmt.Sprintf("port %d: judged by %d, want %d", port, got, by)
 			}
+		}
+		return ""
+	}
+	expect := func(what string, by, want uint32) {
+		t.Helper()
+		if difference := differs(by, want); difference != "" {
+			t.Errorf("%s: %s", what, difference)
+		}
+	}
+	// before does what must come before a change returns, again with more time where
+	// the machine was too slow for it.
+	before := func(within time.Duration, do func(time.Duration) string) {
+		t.Helper()
+		for ; ; within *= 2 {
+			began := time.Now()
+			difference := do(within)
+			if late := time.Since(began) >= within; late && within < time.Minute {
+				continue
+			}
+			if difference != "" {
+				t.Error(difference)
+			}
+			time.Sleep(within + 100*time.Millisecond)
+			return
 		}
 	}
 	first := put(1, allows, nil)
 	expect("first", first, pass)
 
-	second := put(2, blocks, &Return{Tables: first, Within: 300 * time.Millisecond})
-	expect("unconfirmed", second, drop)
-	third := put(3, "mode: prevent\nreject: never\nrules: []\ndefault_action: block", &Return{Tables: first, Within: 300 * time.Millisecond})
-	if third == second || !d.Held(first) {
-		t.Fatalf("tables %d, %d, %d: the first are not held", first, second, third)
-	}
-	expect("another unconfirmed", third, drop)
-	time.Sleep(400 * time.Millisecond)
+	before(300*time.Millisecond, func(within time.Duration) string {
+		second := put(2, blocks, &Return{Tables: first, Within: within})
+		if difference := differs(second, drop); difference != "" {
+			return "unconfirmed: " + difference
+		}
+		third := put(3, "mode: prevent\nreject: never\nrules: []\ndefault_action: block", &Return{Tables: first, Within: within})
+		if third == second || !d.Held(first) {
+			return fmt.Sprintf("tables %d, %d, %d: the first are not held", first, second, third)
+		}
+		if difference := differs(third, drop); difference != "" {
+			return "another unconfirmed: " + difference
+		}
+		return ""
+	})
 	expect("returned", first, pass)
 
 	// The next ones are filled beside those that the kernel has returned to, and
@@ -62,7 +95,7 @@ func TestReturn(t *testing.T) {
 		t.Fatal("the tables that were in force gave way to the next before those were")
 	}
 	first = put(36, allows, nil)
-	put(37, blocks, &Return{Tables: first, Within: 100 * time.Millisecond})
+	put(37, blocks, &Return{Tables: first, Within: time.Hour})
 	put(38, blocks, &Return{Tables: first, Within: time.Hour})
 	between = put(39, blocks, nil)
 	if !d.Held(first) {
@@ -70,20 +103,21 @@ func TestReturn(t *testing.T) {
 	}
 	expect("confirmed by another", between, drop)
 	first = put(40, allows, nil)
-	if _, err := d.Swap(compile(blocks), 41, &Return{Tables: between, Within: time.Hour}); err != nil {
-		t.Fatal(err)
-	}
+	put(41, blocks, &Return{Tables: between, Within: time.Hour})
 	if _, err := d.Swap(compile(blocks), 42, &Return{Tables: first, Within: time.Hour}); err == nil {
 		t.Error("all three tables are in use, and a fourth was placed")
 	}
 	first = put(43, allows, nil)
 	expect("allowed again", first, pass)
 
-	fourth := put(4, blocks, &Return{Tables: first, Within: 100 * time.Millisecond})
-	if err := d.Stay(); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(200 * time.Millisecond)
+	var fourth uint32
+	before(100*time.Millisecond, func(within time.Duration) string {
+		fourth = put(4, blocks, &Return{Tables: first, Within: within})
+		if err := d.Stay(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	expect("confirmed", fourth, drop)
 
 	if _, err := d.Swap(compile(allows), 5, &Return{Tables: 999 << slotBits, Within: time.Second}); err == nil {
@@ -106,7 +140,7 @@ func TestReturn(t *testing.T) {
 // too, without user space.
 func TestExpiry(t *testing.T) {
 	d := open(t)
-	at := time.Now().Add(2 * time.Second)
+	at := time.Now().Add(4 * time.Second)
 	swap(t, d, load(t, "mode: prevent\nreject: never\nrules: [{name: temporary, action: allow, layer4: udp, expires: "+at.UTC().Format(time.RFC3339)+"}]"))
 	at = at.Truncate(time.Second)
 	tp := packet.Tuple{Source: address("10.0.0.1"), Destination: address("10.0.0.2"), Protocol: packet.UDP, SourcePort: 1, DestinationPort: 53}

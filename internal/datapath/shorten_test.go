@@ -54,6 +54,8 @@ func (w *twins) describe(steps []step) string {
 		case aSweep:
 			limits, update := sweepLimits(s.sweep)
 			fmt.Fprintf(&b, "sweep %+v, updates %d\n", limits, update)
+		case aSettlement:
+			fmt.Fprintf(&b, "settle %s %+v\n", tupleText(&s.settle.tuple), s.settle)
 		case aPacket:
 			b.WriteString(map[bool]string{false: "in by ", true: "out by "}[s.at.egress] + names[s.at.at])
 			if s.at.egress && s.at.from != nowhere {
@@ -74,6 +76,7 @@ func (w *twins) describe(steps []step) string {
 			fmt.Fprintf(&b, " payload %d\n   %x\n", p.PayloadLength, s.frame)
 		}
 	}
+	fmt.Fprintf(&b, "looked into: %+v\n", w.look)
 	if w.agent {
 		b.WriteString("what this host sends is the agent's own\n")
 	}

@@ -50,6 +50,7 @@ func (d *Datapath) drain(t testing.TB) (list []told) {
 			Tables: e.Tables, Rule: e.Rule, ShadowRule: e.ShadowRule,
 			Verdict: flow.Verdict(e.Verdict), Action: flow.Action(e.Action), Reason: flow.Reason(e.Reason),
 			ShadowAction: flow.Action(e.ShadowAction), End: flow.End(e.End), Prevent: e.Prevent,
+			Application: e.Application, Looked: e.Looked,
 		}, raw.Zone})
 	}
 }
@@ -88,9 +89,9 @@ func (l *lines) of(events []told) []string {
 	var list []string
 	for _, e := range events {
 		list = append(list, fmt.Sprintf(
-			"kind %d of step %d, first %d, last %d: %v %s zone %d interface %d sent %v policy %d rule %d verdict %d action %d reason %d shadow %d %d end %d prevent %v",
+			"kind %d of step %d, first %d, last %d: %v %s zone %d interface %d sent %v policy %d rule %d verdict %d action %d reason %d shadow %d %d end %d prevent %v application %d looked %v",
 			e.Kind, l.step(e.Time), l.step(e.First), l.step(e.Last), e.Direction, tupleText(&e.Tuple), e.zone, e.Interface, e.Sent,
-			l.tables[e.Tables], int32(e.Rule), e.Verdict, e.Action, e.Reason, int32(e.ShadowRule), e.ShadowAction, e.End, e.Prevent))
+			l.tables[e.Tables], int32(e.Rule), e.Verdict, e.Action, e.Reason, int32(e.ShadowRule), e.ShadowAction, e.End, e.Prevent, e.Application, e.Looked))
 	}
 	if l.sorted {
 		sort.Strings(list)

@@ -16,7 +16,7 @@ const (
 	directions = 4
 	verdicts   = 4
 	actions    = 3
-	reasons    = 5
+	reasons    = 11
 )
 
 // transportProtocols are the IP protocols by enum transport; 0 is all others.
@@ -113,6 +113,10 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_EVICTED:           "evicted",
 	bpf.ConnectionsCounterCOUNT_FLOOD_UNTOLD:      "flood_untold",
 	bpf.ConnectionsCounterCOUNT_HANDOVER_DROPPED:  "handover_dropped",
+	bpf.ConnectionsCounterCOUNT_COPY_LOST:         "copy_lost",
+	bpf.ConnectionsCounterCOUNT_COPY_WITHHELD:     "copy_withheld",
+	bpf.ConnectionsCounterCOUNT_COPY_CUT:          "copy_cut",
+	bpf.ConnectionsCounterCOUNT_LOOKS_FULL:        "looks_full",
 }
 
 // Counters reads the causes, all of them, in a fixed order.
@@ -135,10 +139,20 @@ func sum(values []uint64) (n uint64) {
 	return n
 }
 
+func (d *Datapath) running() []*ebpf.Program {
+	list := []*ebpf.Program{d.objects.Ingress, d.objects.Egress, d.objects.IngressL3, d.objects.EgressL3}
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	if d.look != nil {
+		list = append(list, d.look)
+	}
+	return list
+}
+
 // RunTime is how long the programs have run so far. The kernel measures it only
 // while statistics are on (kernel.bpf_stats_enabled); ok is false otherwise.
 func (d *Datapath) RunTime() (total time.Duration, ok bool) {
-	for _, p := range []*ebpf.Program{d.objects.Ingress, d.objects.Egress, d.objects.IngressL3, d.objects.EgressL3} {
+	for _, p := range d.running() {
 		s, err := p.Stats()
 		if err != nil {
 			return 0, false

@@ -17,6 +17,8 @@ const (
 	sequencesPerRound  = 300
 	sequencesPerSwap   = 30 // of so many one has changes of policy, which take 30 ms each
 	rerouted           = 50 * time.Millisecond
+	tick               = 1 << 20 * time.Nanosecond // of bpf/flow.h
+	lingers            = time.Second               // LINGER_NS of bpf/sweep.h
 	paused             = 60 * time.Millisecond
 	rememberedDatagram = 512
 	rejectBurst        = 64 // REJECT_BURST of bpf/reject.h
@@ -29,6 +31,7 @@ const (
 	aSwap
 	aSweep
 	aPause
+	aSettlement
 )
 
 // step is something that happens to both trackers.
@@ -40,7 +43,8 @@ type step struct {
 	policy int // that is put in force
 	// sweep has a bit for each of the four timeouts, set where it is over at once,
 	// and one for updates.
-	sweep int
+	sweep  int
+	settle settleStep
 }
 
 // inspected is a policy in its three forms.
@@ -63,9 +67,11 @@ func inspect(text policyText) (*inspected, error) {
 type twins struct {
 	*world
 	policies  []*inspected
-	inForce   int     // the policy that the kernel has; -1: another
+	inForce   int // the policy that the kernel has; -1: another
+	look      Look
 	known     *totals // the kernel's, as they were left; nil: to be read
 	retries   int
+	given     []uint32 // the kernel's answers to the packets of the last run
 	sightings int
 	swaps     int
 	refused   int // frames that BPF_PROG_TEST_RUN does not take
@@ -79,6 +85,10 @@ func newTwins(t testing.TB, d *Datapath) *twins {
 func (w *twins) round(t testing.TB, r *rand.Rand) {
 	t.Helper()
 	w.policies, w.inForce, w.known = nil, -1, nil
+	w.look = Look{TCP: r.IntN(3) == 0, UDP: r.IntN(3) == 0, Pending: r.IntN(3) == 0}
+	if err := w.datapath.SetLook(w.look); err != nil {
+		t.Fatal(err)
+	}
 	for range policiesAtOnce {
 		p, err := inspect(policies{r}.policy())
 		if err != nil {

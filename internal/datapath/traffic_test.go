@@ -44,6 +44,8 @@ func (g *traffic) sequence(swaps bool) []step {
 			g.steps = append(g.steps, step{kind: aSweep, sweep: g.IntN(32)})
 		case g.rarely(2000):
 			g.steps = append(g.steps, step{kind: aPause})
+		case g.rarely(10):
+			g.settlement(g.talks[g.IntN(len(g.talks))])
 		case g.rarely(9):
 			g.failure(g.talks[g.IntN(len(g.talks))])
 		default:
@@ -187,6 +189,9 @@ func (g *traffic) segment(k *talk, end, payload int) (int, byte, int) {
 		{0, fin | ack, false},
 		{1, fin | ack, false},
 		{0, ack, false},
+	}
+	if k.stage == 2 && g.rarely(8) { // another server answers, too
+		k.stage, k.next[1] = 1, k.next[1]+3_000_000_000
 	}
 	if k.stage < len(script) && !g.rarely(4) {
 		s := script[k.stage]

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -31,15 +32,18 @@ func (w *twins) try(t testing.TB, steps []step) string {
 	return ""
 }
 
-// isTight: the kernel's clock is read within a span, the reference's before it.
+// tight are times between two packets at which the clocks may disagree.
+type tight struct{ from, to time.Duration }
+
+// isTight: the kernel's clock is read within a span, the reference's before it. Of
+// hooks the kernel compares ticks, of about a millisecond each (bpf/life.h).
 func (w *twins) isTight(spans []span) bool {
-	// The kernel counts in ticks of 2^20 ns: 48 of them, and what both times lose.
-	limits := []span{{int64(rerouted), 49 << 20}}
+	limits := []tight{{rerouted - 2*tick, rerouted + 2*tick}, {lingers, lingers}}
 	for _, p := range w.policies {
 		for _, rule := range p.policy.Rules {
 			for _, tr := range rule.Transports {
 				if tr.Over > 0 {
-					limits = append(limits, span{int64(tr.Over), int64(tr.Over)})
+					limits = append(limits, tight{tr.Over, tr.Over})
 				}
 			}
 		}
@@ -47,7 +51,7 @@ func (w *twins) isTight(spans []span) bool {
 	for i, a := range spans {
 		for _, b := range spans[i+1:] {
 			for _, limit := range limits {
-				if b.from-a.to <= limit.to && limit.from <= b.to-a.from {
+				if b.from-a.to <= int64(limit.to) && int64(limit.from) <= b.to-a.from {
 					return true
 				}
 			}
@@ -67,6 +71,9 @@ type trial struct {
 	ours     lines
 	before   *totals
 	answered map[netip.Addr]int
+	ids      map[bpf.ConnectionsFlowKey]uint64 // of the reference's connections
+	credit   map[uint64]*[2]int                // of the kernel's, as far as copies say
+	latest   uint32                            // number of the reference's policy
 }
 
 // once runs the steps through both.
@@ -74,13 +81,17 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 	t.Helper()
 	forget(t, w.datapath)
 	w.datapath.drain(t)
+	w.given = w.given[:0]
 	if w.agent {
 		w.setAgent(t, true) // it must have been heard of lately
 	}
 	r := &trial{
 		twins: w, twin: flow.New(flow.Config{MaxEntries: 1000}), pieces: packet.NewFragments(rememberedDatagram),
 		spans: make([]span, len(steps)), before: w.known, answered: map[netip.Addr]int{},
+		ids: map[bpf.ConnectionsFlowKey]uint64{}, credit: map[uint64]*[2]int{},
 	}
+	r.twin.SetLook(flow.Look(w.look))
+	r.datapath.drainCopies(t)
 	if w.known = nil; r.before == nil {
 		r.before = w.read(t)
 	}
@@ -98,6 +109,8 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 			time.Sleep(paused)
 		case aSweep:
 			difference = r.sweep(t, s, i)
+		case aSettlement:
+			difference = r.settle(t, &s.settle, i)
 		case aPacket:
 			difference = r.packet(t, s, i)
 		}
@@ -137,6 +150,7 @@ func (r *trial) swap(t testing.TB, number int, always bool) {
 	r.kernel.tables[r.datapath.tables] = number
 	tables, _ := r.twin.Swap(p.policy)
 	r.ours.tables[tables] = number
+	r.latest = tables
 }
 
 func (r *trial) sweep(t testing.TB, s *step, i int) string {
@@ -176,6 +190,7 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		t.Fatalf("run program on %x: %v", s.frame, err)
 	}
 	r.spans[i] = span{from, now(t)}
+	r.given = append(r.given, answer)
 	r.sightings++
 	var p packet.Packet
 	outcome := r.decode(&p, s)
@@ -184,7 +199,12 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		outcome = r.pieces.Follow(&p, outcome, hook.Number(), time.Unix(0, from))
 	}
 	var result flow.Result
+	already := len(r.told)
 	result, r.told = r.twin.Process(&p, outcome, &hook, from, r.told)
+	for _, e := range r.told[already:] {
+		k, _ := flowKey(e.Tuple)
+		r.ids[k] = e.ID
+	}
 	expected := r.answers(s, &p, result)
 	if expected == redirect {
 		if r.answered[p.Source]++; r.answered[p.Source] > rejectBurst {
@@ -194,7 +214,7 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 	if answer != expected {
 		return fmt.Sprintf("the kernel answers %d, the reference %+v (%d); %v", int32(answer), result, int32(expected), outcome)
 	}
-	return ""
+	return r.compareCopies(t, &p)
 }
 
 // answers is what the program is to return for a result of the reference.
@@ -249,7 +269,7 @@ func (d *Datapath) forgetTime(t testing.TB) {
 func forget(t testing.TB, d *Datapath) {
 	t.Helper()
 	o := &d.objects
-	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments, o.Candidates} {
+	for _, m := range []*ebpf.Map{o.Flows, o.RejectBudgets, o.Fragments, o.Candidates, o.Looks} {
 		var keys [][]byte
 		var key []byte
 		var value []byte

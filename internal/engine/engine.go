@@ -40,6 +40,7 @@ type Config struct {
 	// UpdateInterval is the time between updates of a live connection; 0: none.
 	UpdateInterval time.Duration
 	Keep           KeepMode
+	Inspect        InspectConfig
 	// OnChange is told when the policy in force changes by itself: rules that
 	// expire. It must not block. It may be nil.
 	OnChange func(telemetry.PolicyChange)
@@ -100,9 +101,9 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 }
 
 // Start watches the interfaces and hands records to sink, one batch at a time.
-// sink must neither block nor keep the slice. Without a policy applied before,
-// it is detect mode without rules.
-func (e *Engine) Start(sink func([]telemetry.Connection)) error {
+// sink must not block. Without a policy applied before, it is detect mode without
+// rules.
+func (e *Engine) Start(sink Sink) error {
 	if v := e.versions.latest(); v == nil || v.policy == nil {
 		if err := e.Apply(0, nil, nil); err != nil {
 			return err

@@ -27,7 +27,14 @@ func TestMain(m *testing.M) { nstest.Main(m) }
 type collector struct {
 	mu      sync.Mutex
 	records []telemetry.Connection
+	said    []telemetry.Exchange
 	changes []telemetry.PolicyChange
+}
+
+func (c *collector) takeExchanges(said []telemetry.Exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said = append(c.said, said...)
 }
 
 func (c *collector) take(records []telemetry.Connection) {
@@ -95,7 +102,7 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.Start(c.take); err != nil {
+	if err := e.Start(Sink{Connections: c.take}); err != nil {
 		t.Fatal(err)
 	}
 	return e, c

@@ -10,7 +10,7 @@ import (
 )
 
 // read turns the kernel's events into records until Shutdown.
-func (e *Engine) read(sink func([]telemetry.Connection)) {
+func (e *Engine) read(sink Sink) {
 	err := e.data.Read(func(events []datapath.Event) { e.hand(events, sink) })
 	if err != nil {
 		e.log.Error("The kernel's events cannot be read any more; enforcement goes on without them.", zap.Error(err))
@@ -18,7 +18,7 @@ func (e *Engine) read(sink func([]telemetry.Connection)) {
 }
 
 // hand turns events into records for the sink.
-func (e *Engine) hand(events []datapath.Event, sink func([]telemetry.Connection)) {
+func (e *Engine) hand(events []datapath.Event, sink Sink) {
 	e.handing.Lock()
 	defer e.handing.Unlock()
 	e.records = e.records[:0]
@@ -26,7 +26,7 @@ func (e *Engine) hand(events []datapath.Event, sink func([]telemetry.Connection)
 	for i := range events {
 		e.records = append(e.records, e.record(&events[i], now))
 	}
-	sink(e.records)
+	sink.Connections(e.records)
 }
 
 // record names what the kernel knows by number. The enumerations of telemetry

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -12,7 +13,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/capture"
+	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/flow"
+	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -27,6 +30,10 @@ type ReplayConfig struct {
 	// UpdateInterval is the time between updates of a live connection, in the
 	// capture's time; 0: none.
 	UpdateInterval time.Duration
+	Inspect        InspectConfig
+	// Host are the addresses of the host that the capture was recorded on: what they
+	// send is outbound, what is sent to them inbound. Empty: all is forwarded.
+	Host []netip.Prefix
 	// OnChange is told when rules expire, in the capture's time. It must not
 	// block. It may be nil.
 	OnChange func(telemetry.PolicyChange)
@@ -53,14 +60,20 @@ type Replay struct {
 	sweptAt  uint64 // packets by then
 	packets  uint64
 	started  uint64 // connections
+	inspects bool
 	decoded  packet.Packet
 	tracker  *flow.Tracker
+	inspect  *inspector.Inspector
+	names    *names.Table
 	pieces   *packet.Fragments
 	versions versions
 	expiry   time.Time
 	matches  map[string]uint64 // of policies before
 	events   []flow.Event
 	records  []telemetry.Connection
+	said     []telemetry.Exchange
+	// saidAfter is how many of records came before each of said.
+	saidAfter []int
 
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -83,19 +96,27 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 	}
 	r := &Replay{
 		config: cfg, log: log, since: time.Now(), reader: reader,
-		tracker: flow.New(flow.Config{MaxEntries: int(cfg.MaxEntries)}),
+		names:   names.NewTable(names.Limits{}),
 		pieces:  packet.NewFragments(rememberedFragments),
 		matches: make(map[string]uint64),
 		stop:    make(chan struct{}),
 	}
+	r.tracker = flow.New(flow.Config{MaxEntries: int(cfg.MaxEntries), Names: r.namesOf})
+	r.names.SetResolvers(cfg.Inspect.Resolvers)
+	if len(cfg.Inspect.Resolvers) == 0 {
+		r.names.BelieveAnyone()
+	}
+	r.inspect = inspector.New(inspector.Config{
+		Report: cfg.Inspect.Report, MaxBytes: cfg.Inspect.MaxBytes, Names: r.names,
+	})
 	r.frame, r.frameErr = reader.Next()
 	r.now, r.swept = r.frame.Time, r.frame.Time
 	return r, nil
 }
 
 // Start begins to replay, and hands records to sink from one goroutine. sink may
-// block, and the replay waits; it must not keep the slice.
-func (r *Replay) Start(sink func([]telemetry.Connection)) error {
+// block, and the replay waits.
+func (r *Replay) Start(sink Sink) error {
 	if r.versions.latest() == nil {
 		if err := r.Apply(0, nil, nil); err != nil {
 			return err
@@ -109,16 +130,37 @@ func (r *Replay) Start(sink func([]telemetry.Connection)) error {
 	return nil
 }
 
-func (r *Replay) run(sink func([]telemetry.Connection)) {
+func (r *Replay) run(sink Sink) {
 	for !r.stopped() {
-		records, err := r.batch()
-		if len(records) > 0 {
-			sink(records)
-		}
+		err := r.batch()
+		r.hand(sink)
 		if err != nil && !r.stopped() { // a sink may wait until Shutdown
 			r.finish(err)
 			return
 		}
+	}
+}
+
+// hand gives the records of both kinds to the sink, in the order in which they came.
+func (r *Replay) hand(sink Sink) {
+	told := 0
+	for i := 0; i < len(r.said); {
+		after := r.saidAfter[i]
+		if after > told {
+			sink.Connections(r.records[told:after])
+			told = after
+		}
+		next := i + 1
+		for next < len(r.said) && r.saidAfter[next] == after {
+			next++
+		}
+		if sink.Exchanges != nil {
+			sink.Exchanges(r.said[i:next])
+		}
+		i = next
+	}
+	if told < len(r.records) {
+		sink.Connections(r.records[told:])
 	}
 }
 
@@ -134,34 +176,38 @@ func (r *Replay) stopped() bool {
 // replayBatch is how many frames are read before records are handed over.
 const replayBatch = 1024
 
-// batch reads some frames and returns the records they give; an error once there
-// are no more: io.EOF, or what is wrong with the file.
-func (r *Replay) batch() ([]telemetry.Connection, error) {
+// batch reads some frames, and makes the records they give; an error once there are
+// no more: io.EOF, or what is wrong with the file.
+func (r *Replay) batch() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records = r.records[:0]
+	r.records, r.said, r.saidAfter = r.records[:0], r.said[:0], r.saidAfter[:0]
 	for range replayBatch {
 		if r.frameErr != nil {
+			r.inspect.Finish(r.now)
+			r.settle()
 			r.events = r.tracker.Flush(r.events[:0])
 			r.record(true)
-			return r.records, r.frameErr
+			return r.frameErr
 		}
 		r.advance(r.frame.Time)
 		r.process()
 		r.frame, r.frameErr = r.reader.Next()
 	}
-	return r.records, nil
+	return nil
 }
 
-// process shows the frame to the tracker. In a capture no end is this host, and
-// nothing is known of interfaces: what it holds passes by.
+// process shows the frame to the tracker, and to the inspector.
 func (r *Replay) process() {
 	r.packets++
 	outcome := r.decoded.Decode(&r.frame.Frame)
-	hook := flow.Hook{Interface: 1}
+	hook := r.hook()
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)
+	if outcome == packet.Decoded && r.inspects {
+		r.look()
+	}
 }
 
 // record turns the events into records; in the order of their times, where they
@@ -175,8 +221,11 @@ func (r *Replay) record(sort bool) {
 	}
 	observed := time.Now()
 	for i := range r.events {
-		if r.events[i].Kind == flow.EventStart {
+		switch r.events[i].Kind {
+		case flow.EventStart:
 			r.started++
+		case flow.EventEnd:
+			r.inspect.Ended(r.events[i].ID, r.now)
 		}
 		r.records = append(r.records, r.recordOf(&r.events[i], observed))
 	}

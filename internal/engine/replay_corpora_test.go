@@ -2,8 +2,12 @@ package engine
 
 import (
 	"encoding/json"
+	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +29,7 @@ const (
 	direction    = "direction"
 	closing      = "closing"
 	spi          = "ESP"
-	theirs       = "theirs"
+	theirs       = "Arkime's own"
 	unexplained  = "unexplained"
 )
 
@@ -91,7 +95,7 @@ func (r *recorded) classOf(e *expectedFlow, f *seenFlow, differences []string, p
 
 // compare matches the records of a tool with replays, and counts by class how they
 // differ: in all, the packets of each must be the same.
-func compare(t *testing.T, folder string, expected []expectedFlow, limits flow.Timeouts) {
+func compare(t *testing.T, folder string, expected []expectedFlow, limits flow.Timeouts) map[string]int {
 	files := map[string]*recorded{}
 	classes := map[string]int{}
 	for i := range expected {
@@ -135,6 +139,39 @@ func compare(t *testing.T, folder string, expected []expectedFlow, limits flow.T
 			e.source, e.sourcePort, e.destination, e.destinationPort, strings.Join(differences, "; "))
 	}
 	t.Logf("%d records of %d captures: %v", len(expected), len(files), classes)
+	return classes
+}
+
+// documented checks that a column of the tables of docs/replay.md has these figures.
+func documented(t *testing.T, column string, classes map[string]int) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/replay.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var columns []string
+	found := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case len(cells) < 3:
+			columns = nil
+		case cells[1] == "class":
+			columns = cells
+		}
+		if i := slices.Index(columns, column); i >= 0 && i < len(cells) {
+			if n, err := strconv.Atoi(cells[i]); err == nil && n > 0 {
+				found[cells[1]] = n
+			}
+		}
+	}
+	found[equal] = classes[equal]
+	if !maps.Equal(found, classes) {
+		t.Errorf("docs/replay.md says %v of %s, they are %v", found, column, classes)
+	}
 }
 
 func TestArkime(t *testing.T) {
@@ -168,7 +205,7 @@ func TestArkime(t *testing.T) {
 	}
 	// Near the tools' own: what is compared are the rules, not the settings.
 	limits := flow.Timeouts{TCP: 8 * time.Minute, TCPClosing: 8 * time.Minute, UDP: 5 * time.Minute, ICMP: 5 * time.Minute}
-	compare(t, folder, expected, limits)
+	documented(t, "Arkime", compare(t, folder, expected, limits))
 }
 
 // suricataProtocols are its names of IP protocols.
@@ -177,52 +214,22 @@ var suricataProtocols = map[any]int{
 }
 
 func TestSuricata(t *testing.T) {
-	type check struct {
-		Pcap  string
-		Test  string
-		Count int
-		Match map[string]any
-	}
 	folder := filepath.Join(corpora, "suricata", "flow")
 	var expected []expectedFlow
 	seen := map[string]bool{}
-	for _, c := range readLines[check](t, filepath.Join(folder, "expected.jsonl")) {
-		source, _ := c.Match["src_ip"].(string)
-		destination, _ := c.Match["dest_ip"].(string)
+	for _, c := range readLines[suricataCheck](t, filepath.Join(folder, "expected.jsonl")) {
 		text, _ := json.Marshal(c.Match)
 		key := c.Pcap + string(text)
-		if source == "" || destination == "" || c.Count == 0 || seen[key] {
+		if !c.namesBothEnds() || c.Count == 0 || seen[key] {
 			continue
 		}
 		seen[key] = true
-		number := func(key string) int64 {
-			if n, ok := c.Match[key].(float64); ok {
-				return int64(n)
-			}
-			return -1
-		}
-		at := func(key string) (at time.Time) {
-			if s, ok := c.Match[key].(string); ok {
-				at, _ = time.Parse("2006-01-02T15:04:05.999999-0700", s)
-			}
-			return at
-		}
-		e := expectedFlow{
-			file: "pcap/" + c.Pcap, what: c.Test, partial: true,
-			source: netip.MustParseAddr(source), destination: netip.MustParseAddr(destination),
-			sourcePort: int(number("src_port")), destinationPort: int(number("dest_port")),
-			packets: [2]int64{number("flow.pkts_toserver"), number("flow.pkts_toclient")},
-			bytes:   [2]int64{number("flow.bytes_toserver"), number("flow.bytes_toclient")},
-			first:   at("flow.start"), last: at("flow.end"), within: time.Microsecond, age: number("flow.age"),
-		}
-		e.state, _ = c.Match["flow.state"].(string)
-		protocol, ok := suricataProtocols[c.Match["proto"]]
-		if !ok {
+		if _, ok := suricataProtocols[c.Match["proto"]]; !ok {
 			t.Errorf("protocol %v", c.Match["proto"])
 		}
-		e.protocol = protocol
+		e := c.flow()
+		e.source, e.destination = netip.MustParseAddr(c.text("src_ip")), netip.MustParseAddr(c.text("dest_ip"))
 		expected = append(expected, e)
 	}
-	limits := flow.Timeouts{TCP: 10 * time.Minute, TCPClosing: time.Minute, UDP: 5 * time.Minute, ICMP: 5 * time.Minute}
-	compare(t, folder, expected, limits)
+	documented(t, "Suricata", compare(t, folder, expected, suricataLimits))
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
@@ -30,13 +31,9 @@ func (r *Replay) Apply(generation uint64, p *policy.Policy, _ *Return) error {
 
 // warnOf names the rules that a replay cannot decide.
 func (r *Replay) warnOf(p *policy.Policy) {
-	if needed := p.Capabilities(); len(needed) > 0 {
-		r.log.Warn("Some rules need capabilities that a replay does not have; connections that depend on them stay undecided.",
-			zap.Strings("capabilities", needed), zap.Strings("rules", rulesWithFacts(p)))
-	}
 	var directed []string
 	for i := range p.Rules {
-		if p.Rules[i].Direction&policy.Forwarded == 0 {
+		if len(r.config.Host) == 0 && p.Rules[i].Direction&policy.Forwarded == 0 {
 			directed = append(directed, p.Rules[i].Name)
 		}
 	}
@@ -58,9 +55,13 @@ func (r *Replay) install(generation uint64, p *policy.Policy, now time.Time) {
 			v.rules = append(v.rules, rule.Name)
 		}
 	}
+	v.rejects = rejectsOf(at)
 	v.tables, _ = r.tracker.Swap(at)
 	r.versions.add(v)
 	r.expiry = p.NextExpiry(now)
+	r.inspect.SetPolicy(inspector.Version{Tables: v.tables, Generation: generation, Policy: at, Rules: v.rules}, now)
+	r.inspects = r.inspect.Needed()
+	r.settle()
 }
 
 func (r *Replay) expire(at time.Time) {
@@ -92,6 +93,7 @@ func (r *Replay) recordOf(e *flow.Event, observed time.Time) telemetry.Connectio
 		ID:        e.ID,
 		Tuple:     e.Tuple,
 		Direction: e.Direction,
+		Protocol:  protocolName(e.Application),
 		Judgement: telemetry.Judgement{
 			Rule:    v.ruleName(e.Rule),
 			Verdict: telemetry.Verdict(e.Verdict),

@@ -29,6 +29,8 @@ func (r *Replay) advance(to time.Time) {
 		return
 	}
 	r.swept, r.sweptAt = r.now, r.packets
+	r.inspect.Expire(r.now)
+	r.settle()
 	limits := flow.Timeouts(r.config.Timeouts)
 	var found flow.Swept
 	found, r.events = r.tracker.Sweep(r.now.UnixNano(), &limits, r.config.UpdateInterval, r.events[:0])

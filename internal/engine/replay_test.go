@@ -45,7 +45,7 @@ func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replay
 			t.Fatal(err)
 		}
 	}
-	if err := r.Start(r.told.take); err != nil {
+	if err := r.Start(Sink{Connections: r.told.take, Exchanges: r.told.takeExchanges}); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -239,7 +239,7 @@ func TestReplayWaits(t *testing.T) {
 	}
 	blocked, free := make(chan struct{}), make(chan struct{})
 	calls := 0
-	if err := r.Start(func([]telemetry.Connection) { calls++; close(blocked); <-free }); err != nil {
+	if err := r.Start(Sink{Connections: func([]telemetry.Connection) { calls++; close(blocked); <-free }}); err != nil {
 		t.Fatal(err)
 	}
 	<-blocked
@@ -278,7 +278,7 @@ func BenchmarkReplay(b *testing.B) {
 			b.Fatal(err)
 		}
 		for err == nil {
-			_, err = r.batch()
+			err = r.batch()
 		}
 		if err != io.EOF || r.packets != 180000 {
 			b.Fatal(err, r.packets)

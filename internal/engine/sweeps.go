@@ -7,7 +7,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/datapath"
-	"github.com/weirnet/weir/internal/telemetry"
 )
 
 // sweeps holds what the last pass over the flow table found.
@@ -31,7 +30,7 @@ const (
 // sweep passes over the flow table until Shutdown: every second, less often when
 // the table is so large that a pass takes long. It hands over what was counted
 // together, the last of it at the end.
-func (e *Engine) sweep(sink func([]telemetry.Connection)) {
+func (e *Engine) sweep(sink Sink) {
 	defer func() {
 		if _, err := e.data.LastSweep(e.config.Timeouts); err != nil {
 			e.log.Error("Connections that ended a moment ago are not told of.", zap.Error(err))
@@ -58,7 +57,7 @@ func (e *Engine) sweep(sink func([]telemetry.Connection)) {
 	}
 }
 
-func (e *Engine) handFloods(sink func([]telemetry.Connection)) {
+func (e *Engine) handFloods(sink Sink) {
 	events, err := e.data.Floods()
 	if err != nil {
 		e.log.Error("Connections that were counted together cannot be read.", zap.Error(err))

@@ -8,7 +8,8 @@ import (
 // blocked says what becomes of a packet of a connection that is dropped.
 func (t *Tracker) blocked(e *entry, p *packet.Packet) Result {
 	tcp := p.Protocol == packet.TCP
-	cut := e.end == EndPolicy || e.end == EndDuration
+	// Why it is cut is known before it ends only of one that was let pass.
+	cut := e.end != EndNone
 	if cut && !e.closed && e.tcp.has(tcpData) && (e.reject || t.version.policy.Reject != policy.RejectNever) {
 		// The packet itself is made the two resets, which an RST or a fragment
 		// cannot be: the next one is.

@@ -30,12 +30,17 @@ type entry struct {
 	shadowRule uint32
 	ifindex    uint32 // of the first packet
 
+	// names are those that DNS had answered the destination for when the first packet
+	// came: what comes later does not count.
+	names []string
+
 	direction    packet.Direction
 	verdict      Verdict
 	action       Action
 	reason       Reason
 	shadowAction Action
 	end          End
+	application  uint8
 
 	sourceIsHigh bool
 	prevent      bool
@@ -49,6 +54,9 @@ type entry struct {
 	loopback     bool
 	neighbor     bool
 	own          bool
+	looked       bool // it is looked into
+	begun        bool // and there was something to see
+	awaits       bool // closed, but its end is not told yet: Settle is to say what it was
 	follower     bool // judged under other addresses: passes, is not told of or counted
 }
 

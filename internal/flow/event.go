@@ -40,13 +40,32 @@ const (
 	Block
 )
 
-// The reasons that a judgement at the packet can have.
+// The reasons.
 const (
 	ReasonNone Reason = iota
 	ReasonRule
 	ReasonDefault
 	ReasonSafeguard
 	ReasonPending
+	// ReasonKept: what the present policy asks for was not seen; it is as before.
+	ReasonKept
+	// These come by Settle alone, from on_error.
+	ReasonMalformed
+	ReasonLimit
+	ReasonOverload
+	ReasonAgentDown
+	ReasonNotSeen
+)
+
+// What a connection speaks, as Settle says; the numbers are those of bpf/flow.h.
+const (
+	ApplicationUnknown uint8 = iota
+	ApplicationHTTP
+	ApplicationTLS
+	ApplicationQUIC
+	ApplicationDNS
+	ApplicationSSH
+	ApplicationOther // none of these
 )
 
 // The end reasons.
@@ -80,8 +99,10 @@ type Event struct {
 	ShadowAction      Action
 	// End is valid for EventEnd; of an earlier event it is why the connection is
 	// dropped and will end, if it was cut.
-	End     End
-	Prevent bool
+	End         End
+	Prevent     bool
+	Application uint8 // what Settle said; 0: nothing
+	Looked      bool  // as Look wants it
 }
 
 func (e *entry) tell(kind Kind, time int64, events []Event) []Event {
@@ -90,7 +111,7 @@ func (e *entry) tell(kind Kind, time int64, events []Event) []Event {
 		Direction: e.direction, Interface: e.ifindex, Sent: e.counted,
 		Tables: e.tables, Rule: e.rule, ShadowRule: e.shadowRule,
 		Verdict: e.verdict, Action: e.action, Reason: e.reason, ShadowAction: e.shadowAction,
-		End: e.end, Prevent: e.prevent,
+		End: e.end, Prevent: e.prevent, Application: e.application, Looked: e.looked,
 	})
 }
 
@@ -104,15 +125,18 @@ func (e *entry) tellDue(events []Event) []Event {
 		events = e.tell(EventVerdict, e.last, events)
 		e.verdictDue = false
 	}
-	if e.closed && !e.endTold && !e.lingers {
+	if e.endDue() {
 		events = e.tell(EventEnd, e.last, events)
 		e.endTold = true
 	}
 	return events
 }
 
-// finish tells also the end that waited for packets under way.
+// endDue says whether the end is to be told now.
+func (e *entry) endDue() bool { return e.closed && !e.endTold && !e.lingers && !e.awaits }
+
+// finish tells also the end that waited for packets under way, or for Settle.
 func (e *entry) finish(events []Event) []Event {
-	e.lingers = false
+	e.lingers, e.awaits, e.looked = false, false, false
 	return e.tellDue(events)
 }

@@ -5,6 +5,7 @@ package flow
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/weirnet/weir/internal/packet"
@@ -17,6 +18,9 @@ type Config struct {
 	MaxEntries int
 	// NewID draws the id of a connection; nil: at random.
 	NewID func() uint64
+	// Names are those that DNS has answered an address for; nil: none are known. The
+	// slice is not written to.
+	Names func(addr netip.Addr, now int64) []string
 }
 
 // Hook says where a packet was seen, and what only the host knows of it.
@@ -82,6 +86,11 @@ type Tracker struct {
 	traffic  [trafficKinds]Counts
 	active   uint64
 	facts    policy.Facts // of the judgement at hand
+	seen     *entry       // of the last packet; nil: it has none
+	sender   int          // the end that sent it
+	look     Look
+	sighting Sighting
+	sighted  bool
 }
 
 // New makes a Tracker whose policy is detect mode without rules.
@@ -109,6 +118,7 @@ type Timeouts struct {
 // it. now is in nanoseconds of any clock that does not go back. It appends what is
 // to be told to events.
 func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now int64, events []Event) (Result, []Event) {
+	t.seen, t.sighted = nil, false
 	if h.Flooded {
 		t.counters[OtherHost]++
 		return Result{}, events
@@ -160,6 +170,7 @@ func (t *Tracker) processNew(k key, high bool, p *packet.Packet, h *Hook, now in
 	var first entry
 	t.openEntry(&first, k, high, p, h, now)
 	decision := t.judge(&first, now)
+	first.looked = t.look.wants(p, &first, false)
 	if len(t.entries) >= t.config.MaxEntries {
 		t.counters[TableFull]++
 		return Result{Drop: first.drop}, events
@@ -178,11 +189,15 @@ func (t *Tracker) openEntry(e *entry, k key, high bool, p *packet.Packet, h *Hoo
 		neighbor: p.IPVersion == 6 && p.HopLimit == 255, loopback: h.Loopback, own: h.OwnProcess,
 	}
 	e.setTuple(p, fromSource)
+	if t.config.Names != nil {
+		e.names = t.config.Names(e.tuple.Destination, now)
+	}
 }
 
 // processEntry takes a packet of a connection that has an entry, where it may be a
 // candidate's SYN.
 func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, what opening, now int64, events []Event) (Result, []Event) {
+	t.seen, t.sender = e, end
 	if e.tables != t.version.tables || e.judgeAt != 0 && now >= e.judgeAt {
 		t.judgeAgain(e, now)
 	}
@@ -216,7 +231,10 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 	if e.drop {
 		result = t.blocked(e, p)
 	}
-	if !e.startTold || e.verdictDue || e.closed && !e.endTold {
+	if counted && e.looked && what != candidate && !e.drop {
+		t.sight(e, p, end)
+	}
+	if !e.startTold || e.verdictDue || e.endDue() {
 		events = e.tellDue(events)
 	}
 	return result, events

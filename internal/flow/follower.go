@@ -30,6 +30,7 @@ func (t *Tracker) processFollower(e *entry, k key, high bool, p *packet.Packet, 
 		t.close(&first, EndBlocked)
 		return t.processEntry(&first, p, h, first.sender(high), continues, now, events)
 	}
+	first.looked = t.look.wants(p, &first, false)
 	first.at = e.at
 	*e = first
 	t.active++

@@ -37,20 +37,13 @@ func (t *Tracker) Swap(p *policy.Policy) (tables uint32, matches []uint64) {
 		blockMalformed: p.OnError.For(policy.Malformed) == policy.Block,
 		blockNonIP:     p.NonIP == policy.Block,
 		related:        p.Safeguards.ICMPErrors,
+		promoted:       p.WithShadows(),
 	}
 	v.matches = make([]uint64, len(v.walked))
 	for i := range v.walked {
 		for _, tr := range v.walked[i].Transports {
 			v.aging = v.aging || tr.Over > 0
 		}
-	}
-	if slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Shadow }) {
-		all := *p
-		all.Rules = slices.Clone(p.Rules)
-		for i := range all.Rules {
-			all.Rules[i].Shadow = false
-		}
-		v.promoted = &all
 	}
 	if t.version != nil {
 		v.tables, matches = t.version.tables+1, t.version.matches
@@ -72,21 +65,16 @@ type decision struct {
 
 // judge writes into e what the policy says of it.
 func (t *Tracker) judge(e *entry, now int64) decision {
+	before := *e
 	v := t.version
-	e.tables = v.tables
-	e.rule, e.shadowRule = NoRule, NoRule
-	e.action, e.reason, e.shadowAction, e.judgeAt = NoAction, ReasonNone, NoAction, 0
-	e.prevent, e.drop, e.reject = v.prevent, false, false
-	e.verdict = Detected
-	d := decision{rule: NoRule, shadowRule: NoRule}
+	e.tables, e.judgeAt = v.tables, 0
 	if v.empty {
-		if v.prevent {
-			e.verdict = Allowed
-		}
-		return d
+		e.rule, e.shadowRule = NoRule, NoRule
+		e.action, e.reason, e.shadowAction = NoAction, ReasonNone, NoAction
+		t.enforce(e, nil)
+		return decision{rule: NoRule, shadowRule: NoRule}
 	}
-	age := now - e.first
-	t.setFacts(e, age)
+	t.setFacts(e, now-e.first)
 	if v.aging {
 		if next := v.policy.NextAge(&t.facts); next > 0 {
 			e.judgeAt = e.first + int64(next)
@@ -94,29 +82,56 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	}
 	answer := v.policy.Walk(&t.facts)
 	e.action, e.reason = Action(answer.Action), Reason(answer.Reason)
+	e.rule, e.shadowRule, e.shadowAction = NoRule, NoRule, NoAction
 	if answer.Index >= 0 {
 		e.rule = uint32(answer.Index)
-		d.rule = e.rule
-		d.byDuration = slices.ContainsFunc(v.walked[d.rule].Transports, func(tr policy.Transport) bool {
-			return tr.Protocol == e.tuple.Protocol && tr.Over > 0
-		})
 	}
+	d := decision{rule: e.rule, shadowRule: NoRule, byDuration: isByDuration(answer.Rule, e.tuple.Protocol)}
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
-	if !v.prevent {
-		return d
+	if e.reason == ReasonPending && before.tables != 0 && before.reason != ReasonPending {
+		e.action, e.reason = v.keptAction(&before), ReasonKept
 	}
-	switch e.action {
-	case Block:
-		e.verdict, e.drop = Blocked, true
-		e.reject = v.wantsReject(answer.Rule, e.direction)
-	case Allow:
-		e.verdict = Allowed
-	default:
-		e.verdict = Pending
-	}
+	t.enforce(e, answer.Rule)
 	return d
+}
+
+// isByDuration says whether a rule that matched asked for the connection's age.
+func isByDuration(r *policy.Rule, protocol uint8) bool {
+	return r != nil && slices.ContainsFunc(r.Transports, func(tr policy.Transport) bool {
+		return tr.Protocol == protocol && tr.Over > 0
+	})
+}
+
+// keptAction is what a connection keeps that was decided before, by a policy that
+// may have been of the other mode, where what the present one asks for is not known.
+func (v *version) keptAction(before *entry) Action {
+	switch {
+	case v.prevent && before.verdict == Blocked:
+		return Block
+	case v.prevent || before.action == NoAction:
+		return Allow
+	}
+	return before.action
+}
+
+// enforce makes the action of e a verdict.
+func (t *Tracker) enforce(e *entry, rule *policy.Rule) {
+	v := t.version
+	e.verdict, e.prevent, e.drop, e.reject = Detected, v.prevent, false, false
+	if !v.prevent {
+		return
+	}
+	switch {
+	case e.action == Block:
+		e.verdict, e.drop = Blocked, true
+		e.reject = v.wantsReject(rule, e.direction)
+	case e.reason == ReasonPending:
+		e.verdict = Pending
+	default:
+		e.verdict = Allowed
+	}
 }
 
 // walkShadows sets what differs with the shadow rules, and returns the shadow rule
@@ -140,7 +155,7 @@ func (t *Tracker) setFacts(e *entry, age int64) {
 		Source: e.tuple.Source, Destination: e.tuple.Destination,
 		SourcePort: e.tuple.SourcePort, DestinationPort: e.tuple.DestinationPort,
 		ICMPType: e.tuple.ICMPType, ICMPCode: e.tuple.ICMPCode,
-		Age: time.Duration(age), Loopback: e.loopback, OwnSocket: e.own,
+		Age: time.Duration(age), Loopback: e.loopback, OwnSocket: e.own, Names: e.names,
 	}
 	if e.neighbor {
 		f.HopLimit = 255

@@ -20,9 +20,10 @@ func (t *Tracker) isRelated(p *packet.Packet) bool {
 	if !t.version.related || !p.HasQuote || p.Destination != p.Quoted.Source {
 		return false
 	}
+	// ICMP belongs to IPv4, ICMPv6 to IPv6: in the other no host acts on them.
 	switch {
-	case p.Protocol == packet.ICMPv6 && p.ICMPType <= lastICMPv6Failure:
-	case p.Protocol == packet.ICMP && (p.ICMPType == unreachable || p.ICMPType == timeExceeded || p.ICMPType == parameterProblem):
+	case p.Protocol == packet.ICMPv6 && p.IPVersion == 6 && p.ICMPType <= lastICMPv6Failure:
+	case p.Protocol == packet.ICMP && p.IPVersion == 4 && (p.ICMPType == unreachable || p.ICMPType == timeExceeded || p.ICMPType == parameterProblem):
 	default:
 		return false
 	}

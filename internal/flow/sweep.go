@@ -7,7 +7,8 @@ import (
 )
 
 // lingerTime is how long a connection that was reset, and had carried data, must
-// be silent until its end is told.
+// be silent until its end is told; and one that is looked into, where Settle says
+// nothing.
 const lingerTime = time.Second
 
 // Swept is what a pass over the table found.
@@ -41,7 +42,7 @@ func (t *Tracker) Sweep(now int64, limits *Timeouts, update time.Duration, event
 			events = t.end(e, events) // puts another in its place
 			found.Ended++
 			continue
-		case e.lingers && now-e.last > int64(lingerTime):
+		case (e.lingers || e.awaits) && now-e.last > int64(lingerTime):
 			events = e.finish(events)
 		case !e.follower && !e.closed && update > 0 && now-e.told >= int64(update):
 			events = e.tell(EventUpdate, now, e.tellDue(events))

@@ -71,16 +71,11 @@ func segmentEnd(p *packet.Packet) uint32 {
 }
 
 // settle notes that end has sent. Whether the source has acknowledged the
-// destination's SYN, or more, tells it from one that is made up; where no SYN was
-// seen, that it acknowledges.
+// destination's SYN tells it from one that is made up.
 func (s *tcpState) settle(end int) {
-	if end != source || !s.has(tcpAnswered) || !s.of(tcpAcks, source) {
-		return
+	if end == source && s.has(tcpAnswered) && s.acksAnswer() {
+		s.flags |= tcpSettled
 	}
-	if to := &s.end[destination]; s.of(tcpSYN, destination) && !within(s.end[source].acked, to.initial+1, to.high) {
-		return
-	}
-	s.flags |= tcpSettled
 }
 
 // track takes p, sent by end and no later fragment, into account. It returns the
@@ -124,7 +119,10 @@ func (s *tcpState) begin(p *packet.Packet, end int) bool {
 	if opening && flagged(p, packet.ACK) && (p.Ack == other.initial || !within(p.Ack, other.initial, other.next)) {
 		return false
 	}
-	if s.of(tcpSeen, end) && !(opening && syn && flagged(p, packet.ACK)) {
+	if s.answersAnew(p, end) {
+		s.clear(tcpFINAhead|tcpFIN|tcpFINAcked, destination)
+		s.clear(tcpAcks, source)
+	} else if s.of(tcpSeen, end) && !(opening && syn && flagged(p, packet.ACK)) {
 		return !syn || s.of(tcpSYN, end) && p.Seq == this.initial
 	}
 	this.next = segmentEnd(p)
@@ -135,6 +133,23 @@ func (s *tcpState) begin(p *packet.Packet, end int) bool {
 		s.set(tcpSYN, end)
 	}
 	return true
+}
+
+// answersAnew says whether p answers the source's SYN with a number other than that
+// of an answer which the source has not acknowledged: the server forgot the first,
+// or several share an address. The source goes on with the one that reaches it.
+func (s *tcpState) answersAnew(p *packet.Packet, end int) bool {
+	first, this := &s.end[source], &s.end[destination]
+	return end == destination && p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK &&
+		s.of(tcpSYN, source) && s.of(tcpSYN, destination) && p.Seq != this.initial && !s.acksAnswer() &&
+		p.Ack != first.initial && within(p.Ack, first.initial, first.next)
+}
+
+// acksAnswer says whether the source has acknowledged the destination's SYN, or
+// more; where no SYN was seen, that it acknowledges.
+func (s *tcpState) acksAnswer() bool {
+	to := &s.end[destination]
+	return s.of(tcpAcks, source) && (!s.of(tcpSYN, destination) || within(s.end[source].acked, to.initial+1, to.high))
 }
 
 // advance notes what p brings, and says whether the receiver is certain to take

@@ -118,6 +118,24 @@ func TestTCP(t *testing.T) {
 			c(syn, client, 0, 0), s(syn|ack, server, client+1, 0), c(syn, client, 0, 0),
 			s(syn|ack, server, client+1, 0), c(ack, client+1, server+1, 0),
 		}, 1, nil},
+		{"answered with two numbers, the second taken", []segment{
+			c(syn, client, 0, 100), s(syn|ack, server, client+1, 0), c(syn, client, 0, 0), s(syn|ack, 3_000_000_000, client+1, 0),
+			s(syn|ack, server, client+1, 0), s(syn|ack, 3_000_000_000, client+1, 0), c(ack, client+1, 3_000_000_001, 100),
+			s(syn|ack, server, client+1, 0), s(ack, 3_000_000_001, client+101, 50), c(ack, client+101, 3_000_000_051, 0),
+			s(fin|ack, 3_000_000_051, client+101, 0), c(fin|ack, client+101, 3_000_000_052, 0), s(ack, 3_000_000_052, client+102, 0),
+		}, 1, ends{flow.EndFIN}},
+		{"answered with two numbers, the first taken", []segment{
+			c(syn, client, 0, 0), s(syn|ack, server, client+1, 0), c(ack, client+1, server+1, 0), s(syn|ack, 70000, client+1, 0),
+			c(rst, 70000, 0, 0), c(rst, client+1, 0, 0),
+		}, 1, ends{flow.EndRST}},
+		{"answered with another number, but not this SYN", []segment{
+			c(syn, client, 0, 0), s(syn|ack, server, client+1, 0), s(syn|ack, 70000, client+2, 0), s(syn|ack, 70000, client, 0),
+			c(ack, client+1, server+1, 0), s(rst, 70001, 0, 0), s(rst, server+1, 0, 0),
+		}, 1, ends{flow.EndRST}},
+		{"a FIN of the answer that was not taken", []segment{
+			c(syn, client, 0, 100), s(syn|ack, server, client+101, 0), s(fin|ack, server+1, client+101, 0),
+			s(syn|ack, 70000, client+101, 0), c(ack, client+101, 70001, 0), c(fin|ack, client+101, 70001, 0), s(ack, 70001, client+102, 0),
+		}, 1, nil},
 		{"simultaneous open", []segment{
 			c(syn, client, 0, 0), s(syn, server, 0, 0), c(syn|ack, client, server+1, 0),
 			s(syn|ack, server, client+1, 0), c(ack, client+1, server+1, 10), s(ack, server+1, client+11, 0),

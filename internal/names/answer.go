@@ -14,6 +14,8 @@ const (
 	typeANY  = 255
 )
 
+const portDNS = 53
+
 // Key tells a query from others. Two keys are equal where an answer with the one
 // answers the query with the other.
 type Key struct {

@@ -80,6 +80,9 @@ func (t *Table) Learn(asked, answered *Key, a *Answer, now time.Time) Outcome {
 }
 
 func (t *Table) isResolver(k *Key) bool {
+	if t.anyServer && k.Tuple.DestinationPort == portDNS {
+		return true
+	}
 	_, ok := t.resolvers[netip.AddrPortFrom(normal(k.Tuple.Destination), k.Tuple.DestinationPort)]
 	return ok
 }

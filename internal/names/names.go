@@ -99,6 +99,7 @@ type Table struct {
 
 	limits         Limits
 	resolvers      map[netip.AddrPort]struct{}
+	anyServer      bool
 	index          map[netip.Addr]int32
 	entries        []entry
 	free           []int32
@@ -116,13 +117,19 @@ func NewTable(l Limits) *Table {
 	return &Table{limits: l.orDefaults(), index: map[netip.Addr]int32{}, oldest: none, newest: none}
 }
 
-// SetResolvers says whose answers are believed from now on.
+// SetResolvers says whose answers are believed from now on. Without any, nothing is
+// learned.
 func (t *Table) SetResolvers(resolvers []netip.AddrPort) {
+	t.anyServer = false
 	t.resolvers = make(map[netip.AddrPort]struct{}, len(resolvers))
 	for _, r := range resolvers {
 		t.resolvers[netip.AddrPortFrom(normal(r.Addr()), r.Port())] = struct{}{}
 	}
 }
+
+// BelieveAnyone takes every server at port 53 for a resolver. It is for recordings,
+// of which nobody knows which resolvers the hosts had.
+func (t *Table) BelieveAnyone() { t.anyServer = true }
 
 // normal is the form in which packets bear an address.
 func normal(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

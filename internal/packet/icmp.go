@@ -22,6 +22,10 @@ const (
 	icmpParameterProblem = 12
 )
 
+// maxError: no error is longer, with its IP header (RFC 4443 2.4; of IPv4 RFC 1812
+// 4.3.2.3). What it has beyond is not looked at.
+const maxError = 1280
+
 // query returns the type of the query that an ICMP message of type t is, or is
 // the reply to. isQuery is false for all other messages.
 func query(protocol, t uint8) (q uint8, isQuery, isReply bool) {
@@ -92,7 +96,7 @@ func (p *Packet) icmp(f *Frame, end int) (int, Reason) {
 func (p *Packet) quote(f *Frame, at, end int) {
 	var q Packet
 	q.Zone = p.Zone
-	end = min(end, len(f.Data))
+	end = min(end, len(f.Data), p.Network+maxError)
 	if at >= end || f.Data[at]>>4 != p.IPVersion {
 		return
 	}

@@ -28,10 +28,12 @@ func (p *Packet) transport(f *Frame, end int) Outcome {
 	}
 	p.Payload = p.Transport + header
 	p.PayloadLength = end - p.Payload
-	// Each segment of a superpacket has the headers of its own.
+	// Each segment of a superpacket has the headers of its own, and of the tunnel
+	// that it is in.
 	if f.GSOSize > 0 && p.PayloadLength > f.GSOSize {
-		p.Packets = (p.PayloadLength + f.GSOSize - 1) / f.GSOSize
-		p.Bytes += (p.Packets - 1) * (p.Payload - p.Network - p.phantom)
+		carried := p.carriedHeaders(f)
+		p.Packets = (p.PayloadLength - carried + f.GSOSize - 1) / f.GSOSize
+		p.Bytes += (p.Packets - 1) * (p.Payload - p.Network - p.phantom + carried)
 	}
 	return Decoded
 }

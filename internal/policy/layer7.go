@@ -103,6 +103,16 @@ func (l *Layer7) protocols() []uint8 {
 // ports and protocol do not answer.
 func (r *Rule) NeedsFacts() bool { return r.Layer7 != nil || r.DestinationNames != nil }
 
+// NeedsFacts says whether any rule does.
+func (p *Policy) NeedsFacts() bool {
+	for i := range p.Rules {
+		if p.Rules[i].NeedsFacts() {
+			return true
+		}
+	}
+	return false
+}
+
 // Capabilities are what the rule needs beyond packets, sorted: "certificates",
 // "dns", "domains", "http", "names", "ssh", "tls". "names" is the table of what
 // DNS answered. Domains come with the four that can tell them.

@@ -75,6 +75,20 @@ func (p *Policy) Without(now time.Time) *Policy {
 	return &left
 }
 
+// WithShadows is the policy whose shadow rules are ordinary ones; nil where it has
+// none.
+func (p *Policy) WithShadows() *Policy {
+	if !slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Shadow }) {
+		return nil
+	}
+	all := *p
+	all.Rules = slices.Clone(p.Rules)
+	for i := range all.Rules {
+		all.Rules[i].Shadow = false
+	}
+	return &all
+}
+
 // expired says whether the rule has run out at now; it is in force up to, and
 // not at, its time.
 func (r *Rule) expired(now time.Time) bool {

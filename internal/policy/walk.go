@@ -94,6 +94,9 @@ type walk struct {
 	// is empty, every fact that mattered was there.
 	undecided actions
 	answer    Decision
+	// tell hears of each rule that was tried, and whether the walk ended there; nil
+	// where nobody asked.
+	tell func(r *Rule, index int, ends bool)
 }
 
 // run tries the rules in order until one decides. Once a rule is undecided, the
@@ -105,16 +108,25 @@ func (w *walk) run() {
 			continue
 		}
 		index++
-		if w.try(&safeguardRules[i], index) {
+		if w.step(&safeguardRules[i], index) {
 			return
 		}
 	}
 	for i := range w.policy.Rules {
-		if w.try(&w.policy.Rules[i], index+1+i) {
+		if w.step(&w.policy.Rules[i], index+1+i) {
 			return
 		}
 	}
 	w.end(w.policy.defaultAction(), nil, -1, ReasonDefault)
+}
+
+// step tries one rule and says whether the walk ends there.
+func (w *walk) step(r *Rule, index int) bool {
+	ends := w.try(r, index)
+	if w.tell != nil {
+		w.tell(r, index, ends)
+	}
+	return ends
 }
 
 // try judges one rule and says whether the walk ends there.

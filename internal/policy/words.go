@@ -49,6 +49,20 @@ func (d DirectionSet) String() string {
 	return strings.Join(words, "|")
 }
 
+// String is the value of the attribute network.protocol.name: of several protocols
+// that of the one that can be seen, of DNS over TLS "tls". It is empty for AppOther.
+func (a Application) String() string {
+	for _, w := range []struct {
+		bit  Application
+		word string
+	}{{AppTLS, "tls"}, {AppQUIC, "quic"}, {AppHTTP, "http"}, {AppDNS, "dns"}, {AppSSH, "ssh"}} {
+		if a&w.bit != 0 {
+			return w.word
+		}
+	}
+	return ""
+}
+
 // IP protocol numbers (IANA) that layer4 knows.
 const (
 	protocolICMP   uint8 = 1

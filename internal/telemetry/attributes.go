@@ -4,13 +4,15 @@ import (
 	"strconv"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/weirnet/weir/internal/packet"
 )
 
 // Room for the attributes of a record, so that they are allocated at once: a
-// start has up to 17, any other kind 6 more, a fold 3.
+// start has up to 17, any other kind 7 more, a fold 3.
 const (
 	startAttributes = 17
-	laterAttributes = startAttributes + 6
+	laterAttributes = startAttributes + 7
 	foldAttributes  = 3
 )
 
@@ -26,38 +28,13 @@ func putConnection(attributes pcommon.Map, c *Connection) {
 		room += foldAttributes
 	}
 	attributes.EnsureCapacity(room)
-	t := &c.Tuple
-	if t.Source.IsValid() {
-		attributes.PutStr("source.address", t.Source.String())
-	}
-	if t.Destination.IsValid() {
-		attributes.PutStr("destination.address", t.Destination.String())
-	}
-	if t.HasPorts() && t.Destination.IsValid() {
-		// The connections of a fold share what they were folded by; a port of 0
-		// says that it was not part of that.
-		if t.SourcePort != 0 || !c.folded() {
-			attributes.PutInt("source.port", int64(t.SourcePort))
-		}
-		if t.DestinationPort != 0 || !c.folded() {
-			attributes.PutInt("destination.port", int64(t.DestinationPort))
-		}
-	}
-	if t.IsICMP() && t.Destination.IsValid() {
-		attributes.PutInt("weir.icmp.type", int64(t.ICMPType))
-		attributes.PutInt("weir.icmp.code", int64(t.ICMPCode))
-	}
-	attributes.PutStr("network.transport", transportName(t.Protocol))
-	if c.isIPv6() {
-		attributes.PutStr("network.type", "ipv6")
-	} else {
-		attributes.PutStr("network.type", "ipv4")
-	}
-	if c.Interface != "" {
-		attributes.PutStr("network.interface.name", clean(c.Interface))
-	}
+	putTuple(attributes, &c.Tuple, c.folded())
+	putPath(attributes, c.Interface, c.isIPv6())
 	attributes.PutStr("weir.connection.id", formatID(c.ID))
 	attributes.PutStr("weir.direction", c.Direction.String())
+	if c.Protocol != "" {
+		attributes.PutStr("network.protocol.name", c.Protocol)
+	}
 
 	putJudgement(attributes, &c.Judgement)
 
@@ -75,6 +52,43 @@ func putConnection(attributes pcommon.Map, c *Connection) {
 		attributes.PutInt("weir.connection.count", int64(c.Count))
 		attributes.PutStr("weir.first_seen", c.FirstSeen.UTC().Format(timeLayout))
 		attributes.PutStr("weir.last_seen", c.LastSeen.UTC().Format(timeLayout))
+	}
+}
+
+// putTuple puts the ends of a connection and what they talk by. The connections of
+// a fold share what they were folded by; a port of 0 says that it was not part of
+// that.
+func putTuple(attributes pcommon.Map, t *packet.Tuple, folded bool) {
+	if t.Source.IsValid() {
+		attributes.PutStr("source.address", t.Source.String())
+	}
+	if t.Destination.IsValid() {
+		attributes.PutStr("destination.address", t.Destination.String())
+	}
+	if t.HasPorts() && t.Destination.IsValid() {
+		if t.SourcePort != 0 || !folded {
+			attributes.PutInt("source.port", int64(t.SourcePort))
+		}
+		if t.DestinationPort != 0 || !folded {
+			attributes.PutInt("destination.port", int64(t.DestinationPort))
+		}
+	}
+	if t.IsICMP() && t.Destination.IsValid() {
+		attributes.PutInt("weir.icmp.type", int64(t.ICMPType))
+		attributes.PutInt("weir.icmp.code", int64(t.ICMPCode))
+	}
+	attributes.PutStr("network.transport", transportName(t.Protocol))
+}
+
+// putPath puts the version of IP, and the interface.
+func putPath(attributes pcommon.Map, name string, ipv6 bool) {
+	if ipv6 {
+		attributes.PutStr("network.type", "ipv6")
+	} else {
+		attributes.PutStr("network.type", "ipv4")
+	}
+	if name != "" {
+		attributes.PutStr("network.interface.name", clean(name))
 	}
 }
 

@@ -14,6 +14,15 @@ func (c *Connection) Duration() time.Duration {
 	return c.LastSeen.Sub(c.FirstSeen)
 }
 
+// Duration is the time from the request, hello or query to its answer; 0 where none
+// came. A capture may have them in the wrong order.
+func (e *Exchange) Duration() time.Duration {
+	if e.Answered.IsZero() || !e.Answered.After(e.Time) {
+		return 0
+	}
+	return e.Answered.Sub(e.Time)
+}
+
 // folded says whether the record stands for connections that were counted
 // together.
 func (c *Connection) folded() bool { return c.Count > 1 || !c.Tuple.Source.IsValid() }

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ type Durations struct {
 	start time.Time
 
 	mu     sync.Mutex
-	series map[durationKey]*durationSeries
+	series map[durationKey]*histogram
 }
 
 type durationKey struct {
@@ -31,16 +30,9 @@ type durationKey struct {
 	direction packet.Direction
 }
 
-type durationSeries struct {
-	buckets  []uint64
-	count    uint64
-	sum      float64
-	min, max float64
-}
-
 // NewDurations makes an empty histogram that counts from start.
 func NewDurations(start time.Time) *Durations {
-	return &Durations{start: start, series: make(map[durationKey]*durationSeries)}
+	return &Durations{start: start, series: make(map[durationKey]*histogram)}
 }
 
 // Observe counts the connections that ended. A folded record is left out: it
@@ -64,18 +56,12 @@ func (d *Durations) observe(c *Connection) {
 		// As in Totals; else a scan over the protocols made 256 series.
 		key.protocol = 0
 	}
-	seconds := c.Duration().Seconds()
-	s := d.series[key]
-	if s == nil {
-		s = &durationSeries{buckets: make([]uint64, len(durationBounds)+1), min: seconds, max: seconds}
-		d.series[key] = s
+	h := d.series[key]
+	if h == nil {
+		h = newHistogram(durationBounds)
+		d.series[key] = h
 	}
-	bucket, _ := slices.BinarySearch(durationBounds, seconds)
-	s.buckets[bucket]++
-	s.count++
-	s.sum += seconds
-	s.min = min(s.min, seconds)
-	s.max = max(s.max, seconds)
+	h.observe(c.Duration().Seconds())
 }
 
 func (d *Durations) append(metrics pmetric.MetricSlice, now time.Time) {
@@ -84,23 +70,10 @@ func (d *Durations) append(metrics pmetric.MetricSlice, now time.Time) {
 	if len(d.series) == 0 {
 		return
 	}
-	metric := metrics.AppendEmpty()
-	metric.SetName(MetricDuration)
-	metric.SetUnit("s")
-	metric.SetDescription("How long the connections that ended had lasted, from the first packet to the last.")
-	histogram := metric.SetEmptyHistogram()
-	histogram.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
-	for key, s := range d.series {
-		point := histogram.DataPoints().AppendEmpty()
-		point.SetStartTimestamp(pcommon.NewTimestampFromTime(d.start))
-		point.SetTimestamp(pcommon.NewTimestampFromTime(now))
-		point.ExplicitBounds().FromRaw(durationBounds)
-		point.BucketCounts().FromRaw(s.buckets)
-		point.SetCount(s.count)
-		point.SetSum(s.sum)
-		point.SetMin(s.min)
-		point.SetMax(s.max)
-		attributes := point.Attributes()
+	at := instant{pcommon.NewTimestampFromTime(d.start), pcommon.NewTimestampFromTime(now)}
+	points := appendHistogram(metrics, MetricDuration, "How long the connections that ended had lasted, from the first packet to the last.")
+	for key, h := range d.series {
+		attributes := h.appendTo(points, at)
 		attributes.PutStr("network.transport", totalTransportName(key.protocol))
 		attributes.PutStr("weir.direction", key.direction.String())
 		attributes.PutStr("weir.verdict", key.verdict.String())

@@ -3,6 +3,8 @@ package telemetry
 import (
 	"net/netip"
 	"strconv"
+
+	"github.com/weirnet/weir/internal/packet"
 )
 
 // Line is the record as one readable line, the body of its log record.
@@ -22,15 +24,10 @@ const (
 // appendLine is the one place that knows the format of the lines about
 // connections.
 func (c *Connection) appendLine(line []byte) []byte {
-	line = appendPadded(line, c.word(), wordWidth)
-	line = appendPadded(line, c.Direction.String(), directionWidth)
-	line = append(line, ' ')
-	line = append(line, transportName(c.Tuple.Protocol)...)
-	line = append(line, ' ')
-	line = c.appendTuple(line)
-	if c.Interface != "" {
+	line = appendHead(line, c.word(), c.Direction, &c.Tuple, c.folded(), c.Interface)
+	if c.Protocol != "" {
 		line = append(line, ' ')
-		line = append(line, clean(c.Interface)...)
+		line = append(line, c.Protocol...)
 	}
 	line = c.Judgement.appendTo(line, c.Kind)
 	if c.Kind == ConnectionEnd {
@@ -53,6 +50,21 @@ func (c *Connection) appendLine(line []byte) []byte {
 	return line
 }
 
+// appendHead writes what every line about a connection begins with.
+func appendHead(line []byte, word string, direction packet.Direction, t *packet.Tuple, folded bool, name string) []byte {
+	line = appendPadded(line, word, wordWidth)
+	line = appendPadded(line, direction.String(), directionWidth)
+	line = append(line, ' ')
+	line = append(line, transportName(t.Protocol)...)
+	line = append(line, ' ')
+	line = appendTuple(line, t, folded)
+	if name != "" {
+		line = append(line, ' ')
+		line = append(line, clean(name)...)
+	}
+	return line
+}
+
 // word is the first column: what became of the connection, or what the record
 // is about.
 func (c *Connection) word() string {
@@ -67,11 +79,11 @@ func (c *Connection) word() string {
 	return c.Judgement.Verdict.String()
 }
 
-func (c *Connection) appendTuple(line []byte) []byte {
-	t := &c.Tuple
-	line = c.appendEnd(line, t.Source, t.SourcePort)
+// appendTuple writes the ends of a connection.
+func appendTuple(line []byte, t *packet.Tuple, folded bool) []byte {
+	line = appendEnd(line, t, t.Source, t.SourcePort, folded)
 	line = append(line, " → "...)
-	line = c.appendEnd(line, t.Destination, t.DestinationPort)
+	line = appendEnd(line, t, t.Destination, t.DestinationPort, folded)
 	if t.IsICMP() && t.Destination.IsValid() {
 		line = append(line, " type "...)
 		line = strconv.AppendUint(line, uint64(t.ICMPType), 10)
@@ -81,16 +93,16 @@ func (c *Connection) appendTuple(line []byte) []byte {
 	return line
 }
 
-// appendEnd writes an end; one that the connections of a record do not share is
+// appendEnd writes an end; one that the connections of a fold do not share is
 // "any".
-func (c *Connection) appendEnd(line []byte, address netip.Addr, port uint16) []byte {
+func appendEnd(line []byte, t *packet.Tuple, address netip.Addr, port uint16, folded bool) []byte {
 	if !address.IsValid() {
 		return append(line, "any"...)
 	}
-	if c.Tuple.HasPorts() && port == 0 && c.folded() {
+	if t.HasPorts() && port == 0 && folded {
 		return append(address.AppendTo(line), ":any"...)
 	}
-	if c.Tuple.HasPorts() {
+	if t.HasPorts() {
 		return netip.AddrPortFrom(address, port).AppendTo(line)
 	}
 	return address.AppendTo(line)
@@ -98,9 +110,12 @@ func (c *Connection) appendEnd(line []byte, address netip.Addr, port uint16) []b
 
 // appendTo writes the judgement's part of a line about a record of that kind.
 func (j *Judgement) appendTo(line []byte, kind Kind) []byte {
-	if kind == ConnectionVerdict {
+	switch {
+	case kind == ConnectionVerdict:
 		line = append(line, " now "...)
 		line = append(line, j.Verdict.String()...)
+	case kind > ConnectionEnd && j.Verdict == Blocked:
+		line = append(line, " blocked"...)
 	}
 	if j.Action == Block && j.Verdict != Blocked {
 		line = append(line, " would block"...)

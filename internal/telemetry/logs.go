@@ -20,6 +20,19 @@ func AppendLog(records plog.LogRecordSlice, c *Connection) {
 	putConnection(record.Attributes(), c)
 }
 
+// AppendExchangeLog appends the log record of e: named after its kind, INFO, or
+// WARN where it was or would be blocked.
+func AppendExchangeLog(records plog.LogRecordSlice, e *Exchange) {
+	record := records.AppendEmpty()
+	record.SetEventName(e.Kind.EventName())
+	record.SetTimestamp(pcommon.NewTimestampFromTime(e.Time))
+	record.SetObservedTimestamp(pcommon.NewTimestampFromTime(e.Observed))
+	setSeverity(record, e.Judgement.blocked())
+	var space [512]byte
+	record.Body().SetStr(string(e.appendLine(space[:0])))
+	putExchange(record.Attributes(), e)
+}
+
 // AppendPolicyChange appends the log record of p: WARN where a policy was
 // refused or taken back, INFO otherwise. It is observed when it happens.
 func AppendPolicyChange(records plog.LogRecordSlice, p *PolicyChange) {

@@ -15,11 +15,16 @@ const (
 	MetricIO       = "weir.connection.io"
 	MetricPackets  = "weir.connection.packets"
 	MetricRules    = "weir.rule.matches"
+
+	MetricHTTPRequests = "weir.http.requests"
+	MetricDNSQueries   = "weir.dns.queries"
+	MetricDNSDuration  = "weir.dns.duration"
 )
 
 // MetricSet says which metrics are wanted.
 type MetricSet struct {
 	Verdicts, Active, Duration, IO, Packets, Rules bool
+	HTTPRequests, DNSQueries, DNSDuration          bool
 }
 
 // Meter turns snapshots of the counters into metrics. It is for one goroutine.
@@ -37,9 +42,9 @@ func NewMeter(wanted MetricSet, maxRules int) *Meter {
 }
 
 // Append appends the metrics made of a snapshot taken at now. All are
-// cumulative from totals.Since; durations, counted by this process alone, have
-// a start of their own.
-func (m *Meter) Append(metrics pmetric.MetricSlice, totals *Totals, durations *Durations, now time.Time) {
+// cumulative from totals.Since; what this process alone counted, counts, has a
+// start of its own.
+func (m *Meter) Append(metrics pmetric.MetricSlice, totals *Totals, counts *Counted, now time.Time) {
 	at := instant{pcommon.NewTimestampFromTime(totals.Since), pcommon.NewTimestampFromTime(now)}
 	if m.wanted.Verdicts && len(totals.Verdicts) > 0 {
 		m.appendVerdicts(metrics, totals.Verdicts, at)
@@ -49,7 +54,7 @@ func (m *Meter) Append(metrics pmetric.MetricSlice, totals *Totals, durations *D
 		at.add(points, totals.Active)
 	}
 	if m.wanted.Duration {
-		durations.append(metrics, now)
+		counts.Durations.append(metrics, now)
 	}
 	if m.wanted.IO && len(totals.Traffic) > 0 {
 		points := appendSum(metrics, MetricIO, "By", "IP bytes sent in connections.", true)
@@ -68,6 +73,15 @@ func (m *Meter) Append(metrics pmetric.MetricSlice, totals *Totals, durations *D
 	if m.wanted.Rules && len(totals.Rules) > 0 {
 		m.appendRules(metrics, totals.Rules, at)
 	}
+	if m.wanted.HTTPRequests || m.wanted.DNSQueries || m.wanted.DNSDuration {
+		counts.Exchanges.append(metrics, m.wanted, now)
+	}
+}
+
+// Counted is what is counted in user space. What no metric is made of may be nil.
+type Counted struct {
+	Durations *Durations
+	Exchanges *Exchanges
 }
 
 func (m *Meter) appendVerdicts(metrics pmetric.MetricSlice, totals []VerdictTotal, at instant) {

@@ -38,7 +38,7 @@ func TestMetrics(t *testing.T) {
 	many.Count = 9
 	durations.Observe([]telemetry.Connection{connection(telemetry.ConnectionStart), ended(), cut(), many})
 	metrics, slice := origin().NewMetrics()
-	telemetry.NewMeter(everyMetric, 2).Append(slice, totals(), durations, began.Add(time.Minute))
+	telemetry.NewMeter(everyMetric, 2).Append(slice, totals(), &telemetry.Counted{Durations: durations}, began.Add(time.Minute))
 
 	path := filepath.Join("testdata", "metrics", "metrics.yaml")
 	if *update {
@@ -54,7 +54,7 @@ func TestMetricsSwitchedOff(t *testing.T) {
 	durations := telemetry.NewDurations(began)
 	durations.Observe([]telemetry.Connection{ended()})
 	_, slice := origin().NewMetrics()
-	telemetry.NewMeter(telemetry.MetricSet{}, 2).Append(slice, totals(), durations, began)
+	telemetry.NewMeter(telemetry.MetricSet{}, 2).Append(slice, totals(), &telemetry.Counted{Durations: durations}, began)
 	assert.Zero(t, slice.Len())
 }
 
@@ -72,7 +72,7 @@ func TestRuleSeriesAreStable(t *testing.T) {
 // rules maps rules to their values, and the overflow as "".
 func rules(meter *telemetry.Meter, totals *telemetry.Totals) map[string]int64 {
 	metrics := pmetric.NewMetricSlice()
-	meter.Append(metrics, totals, telemetry.NewDurations(began), began)
+	meter.Append(metrics, totals, &telemetry.Counted{}, began)
 	values := make(map[string]int64)
 	points := metrics.At(0).Sum().DataPoints()
 	for i := range points.Len() {
@@ -94,7 +94,7 @@ func TestDurationBuckets(t *testing.T) {
 		durations.Observe([]telemetry.Connection{c})
 	}
 	_, slice := origin().NewMetrics()
-	telemetry.NewMeter(telemetry.MetricSet{Duration: true}, 0).Append(slice, &telemetry.Totals{}, durations, began)
+	telemetry.NewMeter(telemetry.MetricSet{Duration: true}, 0).Append(slice, &telemetry.Totals{}, &telemetry.Counted{Durations: durations}, began)
 	point := slice.At(0).Histogram().DataPoints().At(0)
 	counts := point.BucketCounts().AsRaw()
 	assert.Equal(t, point.ExplicitBounds().Len()+1, len(counts))

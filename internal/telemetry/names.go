@@ -17,6 +17,14 @@ func (k Kind) EventName() string {
 		return "weir.connection.update"
 	case ConnectionEnd:
 		return "weir.connection.end"
+	case HTTPRequest:
+		return "weir.http.request"
+	case TLSHandshake:
+		return "weir.tls.handshake"
+	case DNSQuery:
+		return "weir.dns.query"
+	case SSHHandshake:
+		return "weir.ssh.handshake"
 	}
 	return unknown
 }
@@ -124,6 +132,22 @@ func (c Change) String() string {
 		return "confirmed"
 	case PolicyRolledBack:
 		return "rolled_back"
+	}
+	return unknown
+}
+
+// String is the value of the attribute weir.tls.certificate.source; NoCertificate
+// is the empty string.
+func (c CertificateSource) String() string {
+	switch c {
+	case NoCertificate:
+		return ""
+	case CertificateFromWire:
+		return "wire"
+	case CertificateFromProbe:
+		return "probe"
+	case CertificateFromCache:
+		return "cache"
 	}
 	return unknown
 }

@@ -85,6 +85,9 @@ type Connection struct {
 	Direction packet.Direction
 	// Interface is the name of the interface that carried the first packet.
 	Interface string
+	// Protocol is the value of network.protocol.name: http, tls, quic, dns or ssh;
+	// empty where it is not known, or another.
+	Protocol  string
 	Judgement Judgement
 	// FirstSeen is the time of the first packet, LastSeen that of the last.
 	FirstSeen, LastSeen time.Time
@@ -105,7 +108,8 @@ type Connection struct {
 // superpacket (GSO, GRO) are counted one by one, each with its headers.
 type Counts struct{ Packets, Bytes uint64 }
 
-// Judgement is what the policy in force said of a connection.
+// Judgement is what the policy in force said of a connection, or of an exchange in
+// it.
 type Judgement struct {
 	// Rule is empty when no rule decided.
 	Rule string

@@ -12,31 +12,45 @@ import (
 // files: control characters would forge lines or drive a terminal, and invalid
 // UTF-8 makes exporters refuse the whole batch.
 func clean(s string) string {
-	for i := 0; i < len(s); i++ {
+	if isPlain(s) {
+		return s
+	}
+	return cleanSlow(s)
+}
+
+// isPlain says whether s is printable ASCII.
+func isPlain(s string) bool {
+	for i := range len(s) {
 		if s[i] < ' ' || s[i] >= utf8.RuneSelf-1 {
-			return cleanSlow(s)
+			return false
 		}
 	}
-	return s
+	return true
 }
 
 func cleanSlow(s string) string {
 	out := make([]byte, 0, len(s)+8)
 	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && size == 1:
-			out = append(out, `\x`...)
-			out = append(out, "0123456789abcdef"[s[0]>>4], "0123456789abcdef"[s[0]&15])
-		case !unicode.IsPrint(r):
-			quoted := strconv.AppendQuoteRuneToASCII(nil, r)
-			out = append(out, quoted[1:len(quoted)-1]...)
-		default:
-			out = append(out, s[:size]...)
-		}
+		var size int
+		out, size = appendCleanRune(out, s)
 		s = s[size:]
 	}
 	return string(out)
+}
+
+// appendCleanRune writes the first rune of s as it may stand in a line; size is
+// how many bytes of s it has.
+func appendCleanRune(out []byte, s string) (written []byte, size int) {
+	r, size := utf8.DecodeRuneInString(s)
+	switch {
+	case r == utf8.RuneError && size == 1:
+		out = append(out, `\x`...)
+		return append(out, "0123456789abcdef"[s[0]>>4], "0123456789abcdef"[s[0]&15]), size
+	case !unicode.IsPrint(r):
+		quoted := strconv.AppendQuoteRuneToASCII(nil, r)
+		return append(out, quoted[1:len(quoted)-1]...), size
+	}
+	return append(out, s[:size]...), size
 }
 
 // appendBytes writes a number of bytes with a decimal unit: "45 kB".

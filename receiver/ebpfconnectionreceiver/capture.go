@@ -25,7 +25,7 @@ func (e replayEngine) LastGeneration() uint64 { return 0 }
 func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
 
 // openReplay makes the engine that replays config.CaptureFile.
-func (r *connectionReceiver) openReplay(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
+func (r *connectionReceiver) openReplay(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
 	timeouts := config.FlowTable.Timeouts
 	e, err := engine.NewReplay(engine.ReplayConfig{
 		Path:       config.CaptureFile,
@@ -34,6 +34,7 @@ func (r *connectionReceiver) openReplay(config *Config, changed func(telemetry.P
 			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,
 		},
 		UpdateInterval: config.UpdateInterval,
+		Inspect:        inspect,
 		OnChange:       changed,
 		OnEnd:          r.captureEnded,
 	}, logger)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +23,10 @@ import (
 )
 
 const sampleFile = "../../testdata/captures/sample.pcap"
+
+// sampleRecords are the starts and ends of its nine connections, two HTTP requests
+// and a DNS query.
+const sampleRecords = 21
 
 // newReplayReceiver makes a receiver that replays a file; stopped is whether it
 // asked the Collector to end.
@@ -53,10 +58,22 @@ func TestReplayOfACapture(t *testing.T) {
 	r.logs, r.traces, r.metrics = logs, traces, metrics
 	host := newTestHost()
 	require.NoError(t, r.Start(context.Background(), host))
-	eventually(t, func() bool { return logs.LogRecordCount() == 18 && traces.SpanCount() == 9 }, "all records come")
+	eventually(t, func() bool { return logs.LogRecordCount() == sampleRecords && traces.SpanCount() == 12 }, "all records come")
 	require.NoError(t, r.Shutdown(context.Background()))
 	lines := bodies(logs.AllLogs())
 	assert.Equal(t, "detected  forwarded udp 192.0.2.20:53211 → 192.0.2.1:53", lines[0])
+	var web []string
+	for _, line := range lines {
+		if strings.Contains(line, " 192.0.2.20:41822 ") {
+			web = append(web, line)
+		}
+	}
+	assert.Equal(t, []string{
+		"detected  forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80",
+		"http      forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80 GET http://www.example.com/ 200 21ms",
+		"end       forwarded tcp 192.0.2.20:41822 → 198.51.100.7:80 http fin 28ms ↑ 281 B/6 ↓ 164 B/3",
+	}, web, "in the order in which it happened")
+	assert.Contains(t, lines, "dns       forwarded udp 192.0.2.20:53211 → 192.0.2.1:53 A www.example.com NOERROR 9ms")
 	assert.NotZero(t, metrics.DataPointCount())
 	assert.False(t, stopped.Load())
 	assert.Empty(t, host.reported())
@@ -83,10 +100,10 @@ func TestReplayWaitsForPipelines(t *testing.T) {
 	r.logs = logs
 	require.NoError(t, r.Start(context.Background(), newTestHost()))
 	eventually(t, stopped.Load, "the Collector is asked to end")
-	assert.Equal(t, 18, logs.LogRecordCount())
+	assert.Equal(t, sampleRecords, logs.LogRecordCount())
 	counts := r.logLane.counts()
 	require.NoError(t, r.Shutdown(context.Background()))
-	assert.Equal(t, laneCounts{delivered: 18}, counts)
+	assert.Equal(t, laneCounts{delivered: sampleRecords}, counts)
 }
 
 func TestShutdownOfAReplayThatIsStuck(t *testing.T) {
@@ -97,7 +114,7 @@ func TestShutdownOfAReplayThatIsStuck(t *testing.T) {
 	require.NoError(t, r.Start(context.Background(), newTestHost()))
 	<-stuck.entered
 	require.Error(t, r.Shutdown(context.Background()))
-	eventually(t, func() bool { return r.logLane.counts().unsent == 18 }, "what was not delivered is counted")
+	eventually(t, func() bool { return r.logLane.counts().unsent == sampleRecords }, "what was not delivered is counted")
 	assert.False(t, stopped.Load())
 }
 
@@ -117,7 +134,7 @@ func TestCaptureErrors(t *testing.T) {
 		host := newTestHost()
 		require.NoError(t, r.Start(context.Background(), host))
 		eventually(t, func() bool { return len(host.reported()) > 0 }, "the error is reported")
-		eventually(t, func() bool { return logs.LogRecordCount() == 18 }, "what could be read is delivered")
+		eventually(t, func() bool { return logs.LogRecordCount() == sampleRecords }, "what could be read is delivered")
 		assert.Equal(t, []componentstatus.Status{status}, host.reported())
 		require.NoError(t, r.Shutdown(context.Background()))
 		assert.False(t, stopped.Load())
@@ -130,10 +147,10 @@ func TestCaptureStopNeedsACapture(t *testing.T) {
 }
 
 func TestQueueWaitsForRoom(t *testing.T) {
-	q := newQueue(2)
+	q := newQueue(2, true)
 	done := make(chan struct{})
 	go func() {
-		q.putAll(connections(telemetry.ConnectionStart, 10), everything)
+		q.put(connections(telemetry.ConnectionStart, 10), everything)
 		close(done)
 	}()
 	batch := make([]entry, 3)

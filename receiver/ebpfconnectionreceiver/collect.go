@@ -29,12 +29,10 @@ type collector struct {
 }
 
 func newCollector(r *connectionReceiver, host component.Host) *collector {
-	wanted := r.config.Metrics.wanted()
-	wanted.Duration = r.durations != nil
 	ctx, cancel := context.WithCancel(context.Background())
 	return &collector{
 		receiver: r, engine: r.engine, host: host,
-		meter: telemetry.NewMeter(wanted, r.config.MaxRules),
+		meter: telemetry.NewMeter(r.config.Metrics.wanted(), r.config.MaxRules),
 		ctx:   ctx, cancel: cancel, ending: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -68,7 +66,7 @@ func (c *collector) collect() {
 		return
 	}
 	metrics, slice := c.receiver.origin.NewMetrics()
-	c.meter.Append(slice, &totals, c.receiver.durations, time.Now())
+	c.meter.Append(slice, &totals, &telemetry.Counted{Durations: c.receiver.durations, Exchanges: c.receiver.exchanges}, time.Now())
 	points := metrics.DataPointCount()
 	if points == 0 {
 		return

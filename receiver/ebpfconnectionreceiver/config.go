@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 
+	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
 )
 
@@ -30,6 +31,12 @@ type Config struct {
 	OnShutdown string `mapstructure:"on_shutdown"`
 	// FlowTable is the table of connections in the kernel.
 	FlowTable FlowTableConfig `mapstructure:"flow_table"`
+	// Inspect bounds what is looked for inside connections, Record says what is told
+	// of it beyond the default.
+	Inspect InspectConfig `mapstructure:"inspect"`
+	Record  RecordConfig  `mapstructure:"record"`
+	// Names says whose DNS answers name addresses.
+	Names NamesConfig `mapstructure:"names"`
 	// UpdateInterval is the time between two weir.connection.update of a
 	// connection; 0 turns them off.
 	UpdateInterval time.Duration `mapstructure:"update_interval"`
@@ -41,7 +48,7 @@ type Config struct {
 	// QueueSize is how many records may wait for the next consumer, for logs
 	// and traces each. What comes beyond is dropped and counted.
 	QueueSize int `mapstructure:"queue_size"`
-	// Traces says which connections become spans.
+	// Traces says what becomes a span.
 	Traces TracesConfig `mapstructure:"traces"`
 	// Events switches the log events on and off by name.
 	Events metadata.EventsConfig `mapstructure:"events"`
@@ -74,8 +81,11 @@ type TimeoutsConfig struct {
 
 // TracesConfig says what becomes a span.
 type TracesConfig struct {
-	// Connections is blocked or all.
+	// Connections is blocked or all; requests, queries and handshakes go with them.
 	Connections string `mapstructure:"connections"`
+	// TrustTraceparent says whose header traceparent puts a request's span into its
+	// trace: outbound (requests of this host), all or none.
+	TrustTraceparent string `mapstructure:"trust_traceparent"`
 }
 
 // Values of Config.OnShutdown.
@@ -91,6 +101,20 @@ const (
 	tracesAll     = "all"
 )
 
+// trusts has the values of TracesConfig.TrustTraceparent.
+var trusts = map[string]telemetry.TraceTrust{
+	trustOutbound: telemetry.TrustOutbound,
+	"all":         telemetry.TrustAll,
+	"none":        telemetry.TrustNone,
+}
+
+const trustOutbound = "outbound"
+
+// tracing is what the settings say, in the words of the room that makes spans.
+func (c *TracesConfig) tracing() telemetry.Tracing {
+	return telemetry.Tracing{All: c.Connections == tracesAll, Trust: trusts[c.TrustTraceparent]}
+}
+
 func createDefaultConfig() component.Config {
 	return &Config{
 		OnShutdown: onShutdownAuto,
@@ -105,10 +129,16 @@ func createDefaultConfig() component.Config {
 				ICMP:       10 * time.Second,
 			},
 		},
+		Inspect: InspectConfig{
+			// More than the header of most requests has. The wait is longer than a
+			// retransmission takes, and late facts than a login does (LoginGraceTime of
+			// OpenSSH is 120 s).
+			MaxBytes: 12 << 10, MaxWait: 5 * time.Second, LateWait: 150 * time.Second,
+		},
 		CollectionInterval: 10 * time.Second,
 		MaxRules:           1000,
 		QueueSize:          1 << 16,
-		Traces:             TracesConfig{Connections: tracesBlocked},
+		Traces:             TracesConfig{Connections: tracesBlocked, TrustTraceparent: trustOutbound},
 		Events:             metadata.DefaultEventsConfig(),
 		Metrics:            defaultMetricsConfig(),
 		ResourceAttributes: metadata.DefaultResourceAttributesConfig(),
@@ -131,6 +161,9 @@ func (c *Config) Validate() error {
 	case tracesBlocked, tracesAll:
 	default:
 		wrong("traces::connections: %q is not accepted: want blocked or all", c.Traces.Connections)
+	}
+	if _, ok := trusts[c.Traces.TrustTraceparent]; !ok {
+		wrong("traces::trust_traceparent: %q is not accepted: want outbound, all or none", c.Traces.TrustTraceparent)
 	}
 	if c.CaptureStop && c.CaptureFile == "" {
 		wrong("capture_stop: there is no capture to end with: want capture_file, too")

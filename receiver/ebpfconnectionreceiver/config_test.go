@@ -49,10 +49,16 @@ func TestConfig(t *testing.T) {
 			}}
 			c.UpdateInterval, c.CollectionInterval = time.Minute, 30*time.Second
 			c.MaxRules, c.QueueSize = 10, 100
-			c.Traces.Connections = tracesAll
+			c.Traces = TracesConfig{Connections: tracesAll, TrustTraceparent: "none"}
+			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second}
+			c.Record.HTTP = RecordHTTPConfig{Query: true, RequestHeaders: []string{"X-Request-Id", "accept"}}
+			c.Record.DNS.Answers = true
+			c.Names.Resolvers = []string{"192.0.2.53", "192.0.2.54:5353", "2001:db8::53", "[2001:db8::54]:53"}
 			c.Events.WeirConnectionStart.Enabled = false
 			c.Events.WeirPolicyChange.Enabled = false
+			c.Events.WeirDNSQuery.Enabled = false
 			c.Metrics.WeirConnectionDuration.Enabled = false
+			c.Metrics.WeirDNSDuration.Enabled = false
 			c.Metrics.WeirRuleMatches.Enabled = false
 			c.ResourceAttributes.HostID.Enabled = false
 		},
@@ -83,6 +89,21 @@ func TestConfigErrors(t *testing.T) {
 		"wrong_words": {
 			`on_shutdown: "never" is not accepted: want auto, keep or unload`,
 			`traces::connections: "some" is not accepted: want blocked or all`,
+			`traces::trust_traceparent: "inbound" is not accepted: want outbound, all or none`,
+		},
+		"wrong_inspect": {
+			"inspect: max_bytes: 100 is not accepted: want 1024 to 1048576",
+			"max_wait: 1ms is too short: want at least 100ms",
+			"late_wait: 0s is too short: want at least max_wait (1ms)",
+		},
+		"wrong_record": {
+			`record::http: request_headers::0: "x id" is no name of a header: want letters, digits and -, as in x-request-id`,
+			`request_headers::1: "" is no name of a header`,
+			`request_headers::3: "ACCEPT" is there twice`,
+		},
+		"wrong_resolvers": {
+			`names: resolvers::0: "dns.example.com" is no address of a resolver: want one such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:53`,
+			`resolvers::1: "0.0.0.0"`, `resolvers::2: "192.0.2.53:0"`, `resolvers::3: "224.0.0.251"`,
 		},
 		"wrong_numbers": {
 			"flow_table::max_entries: want at least 1",
@@ -111,16 +132,16 @@ func TestConfigErrors(t *testing.T) {
 func TestEngineConfig(t *testing.T) {
 	config, err := loadCase(t, "everything")
 	require.NoError(t, err)
-	got := engineConfig(config, nil)
+	got := engineConfig(config, engine.InspectConfig{MaxBytes: 7}, nil)
 	assert.Equal(t, engine.Config{
 		Include: []string{"eth*", "wlan0"}, Exclude: []string{"eth9"},
-		MaxEntries: 4096, UpdateInterval: time.Minute, Keep: engine.KeepAlways,
+		MaxEntries: 4096, UpdateInterval: time.Minute, Keep: engine.KeepAlways, Inspect: engine.InspectConfig{MaxBytes: 7},
 		Timeouts: engine.Timeouts{TCP: time.Hour, TCPClosing: time.Minute, UDP: 30 * time.Second, ICMP: 5 * time.Second},
 	}, got)
 	for word, keep := range map[string]engine.KeepMode{
 		onShutdownAuto: engine.KeepAuto, onShutdownKeep: engine.KeepAlways, onShutdownUnload: engine.KeepNever,
 	} {
 		config.OnShutdown = word
-		assert.Equal(t, keep, engineConfig(config, nil).Keep, word)
+		assert.Equal(t, keep, engineConfig(config, engine.InspectConfig{}, nil).Keep, word)
 	}
 }

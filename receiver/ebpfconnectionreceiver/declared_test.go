@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -62,13 +63,19 @@ func (e emitted) check(t *testing.T, d declared, name string, attributes []strin
 	seen, values := make(map[string]int), make(map[string]map[string]bool)
 	for _, set := range e[name] {
 		for key, value := range set.All() {
+			if strings.HasPrefix(key, "http.request.header.") {
+				// Named by the configuration, not by metadata.yaml.
+				assert.Equal(t, pcommon.ValueTypeSlice, value.Type())
+				continue
+			}
 			seen[key]++
 			if values[key] == nil {
 				values[key] = make(map[string]bool)
 			}
 			values[key][value.AsString()] = true
 			wantType := map[string]pcommon.ValueType{
-				"string": pcommon.ValueTypeStr, "int": pcommon.ValueTypeInt, "double": pcommon.ValueTypeDouble, "bool": pcommon.ValueTypeBool,
+				"string": pcommon.ValueTypeStr, "int": pcommon.ValueTypeInt, "double": pcommon.ValueTypeDouble,
+				"bool": pcommon.ValueTypeBool, "slice": pcommon.ValueTypeSlice,
 			}[d.Attributes[key].Type]
 			assert.Equal(t, wantType, value.Type(), "%s: type of %s", name, key)
 		}
@@ -84,7 +91,8 @@ func (e emitted) check(t *testing.T, d declared, name string, attributes []strin
 		if attribute.Enum != nil {
 			assert.ElementsMatch(t, attribute.Enum, keys(values[key]), "%s: values of %s", name, key)
 		}
-		if key == "weir.action" || key == "weir.reason" {
+		switch key {
+		case "weir.action", "weir.reason", "tls.protocol.name", "weir.tls.certificate.source":
 			// mdatagen's tests do not compile for conditional enums.
 			for value := range values[key] {
 				assert.Contains(t, attribute.Description, value)
@@ -117,6 +125,9 @@ func varieties(kind telemetry.Kind) []telemetry.Connection {
 		if i%3 == 0 {
 			c.Judgement.Rule, c.Judgement.Generation = "web", 3
 			c.Judgement.ShadowRule, c.Judgement.ShadowAction = "strict", telemetry.Block
+			if kind != telemetry.ConnectionStart {
+				c.Protocol = "http"
+			}
 		}
 		if i%4 == 0 {
 			c.Tuple = packet.Tuple{Source: netip.MustParseAddr("2001:db8::1"), Destination: netip.MustParseAddr("2001:db8::2"), Protocol: packet.ICMPv6, ICMPType: 128}
@@ -128,6 +139,60 @@ func varieties(kind telemetry.Kind) []telemetry.Connection {
 	return records
 }
 
+// exchangeVarieties makes exchanges of all kinds, likewise: with everything that can
+// be there, and with what must be.
+func exchangeVarieties() []telemetry.Exchange {
+	var all []telemetry.Exchange
+	for i, c := range varieties(telemetry.ConnectionStart) {
+		for _, e := range exchanges() {
+			e.Connection.Direction, e.Judgement = c.Direction, c.Judgement
+			if i%2 == 0 {
+				e.Connection.Interface, e.Protocol = "", ""
+				e.Connection.Tuple = packet.Tuple{Source: netip.MustParseAddr("2001:db8::1"), Destination: netip.MustParseAddr("2001:db8::2"), Protocol: 132}
+			} else if e.DNS == nil {
+				e.Version = "1.1"
+			}
+			service, transport := []string{"dns", "mdns", "llmnr"}[i%3], []string{"udp", "tcp"}[i%2]
+			switch {
+			case i%5 == 0: // nothing could be read
+				e.HTTP, e.TLS, e.DNS, e.SSH = bare(&e, service, transport)
+			case e.HTTP != nil:
+				e.HTTP = &telemetry.HTTPExchange{
+					Method: []string{"GET", "BREW"}[i%2], Scheme: "http", Path: "/", Query: "a", HasQuery: true, Host: "example.com", Port: 8080,
+					UserAgent: "curl", Headers: map[string][]string{"x-env": {"prod"}}, Status: 200,
+				}
+			case e.TLS != nil:
+				e.TLS = &telemetry.TLSExchange{
+					ServerName: "example.com", Version: []string{"1.3", "3.0"}[i%2], Cipher: "TLS_AES_128_GCM_SHA256", NextProtocol: "h2",
+					Established: true, JA3: "a", JA4: "b", Subject: "CN=a", Issuer: "CN=b", NotBefore: began, NotAfter: began, SHA256: "00",
+					CertificateSource: telemetry.CertificateSource(1 + i%3),
+				}
+			case e.DNS != nil:
+				e.DNS = &telemetry.DNSExchange{
+					Name: "example.com", Type: "A", Answers: []string{"192.0.2.1"}, ResponseCode: "NOERROR", Service: service, Transport: transport,
+				}
+			case e.SSH != nil:
+				e.SSH = &telemetry.SSHExchange{ClientSoftware: "a", ServerSoftware: "b", ClientKey: "c", HostKey: "d", HASSH: "e"}
+			}
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// bare is what is set of an exchange of the kind of e in any case.
+func bare(e *telemetry.Exchange, service, transport string) (*telemetry.HTTPExchange, *telemetry.TLSExchange, *telemetry.DNSExchange, *telemetry.SSHExchange) {
+	switch e.Kind {
+	case telemetry.HTTPRequest:
+		return &telemetry.HTTPExchange{}, nil, nil, nil
+	case telemetry.TLSHandshake:
+		return nil, &telemetry.TLSExchange{}, nil, nil
+	case telemetry.DNSQuery:
+		return nil, nil, &telemetry.DNSExchange{Service: service, Transport: transport}, nil
+	}
+	return nil, nil, nil, &telemetry.SSHExchange{}
+}
+
 func TestEventsAreAsDeclared(t *testing.T) {
 	d, seen := readDeclared(t), make(emitted)
 	records := plog.NewLogRecordSlice()
@@ -135,6 +200,9 @@ func TestEventsAreAsDeclared(t *testing.T) {
 		for _, c := range varieties(kind) {
 			telemetry.AppendLog(records, &c)
 		}
+	}
+	for _, e := range exchangeVarieties() {
+		telemetry.AppendExchangeLog(records, &e)
 	}
 	for change := telemetry.PolicyLoaded; change <= telemetry.PolicyRolledBack; change++ {
 		telemetry.AppendPolicyChange(records, &telemetry.PolicyChange{Change: change})
@@ -162,10 +230,12 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 	totals.Rules = []telemetry.RuleTotal{{Rule: "a"}, {Rule: "b"}}
 	durations := telemetry.NewDurations(began)
 	durations.Observe(varieties(telemetry.ConnectionEnd))
+	counted := telemetry.NewExchanges(began)
+	counted.Observe(exchangeVarieties())
 
 	every := createDefaultConfig().(*Config).Metrics
 	metrics := pmetric.NewMetricSlice()
-	telemetry.NewMeter(every.wanted(), 1).Append(metrics, &totals, durations, began)
+	telemetry.NewMeter(every.wanted(), 1).Append(metrics, &totals, &telemetry.Counted{Durations: durations, Exchanges: counted}, began)
 
 	names := make(map[string]bool)
 	for i := range metrics.Len() {
@@ -186,11 +256,12 @@ func TestMetricsAreAsDeclared(t *testing.T) {
 			seen.add(metric.Name(), metric.Sum().DataPoints().At(j).Attributes())
 		}
 	}
-	// The histogram is declared by MetricsConfig alone.
-	wanted := append(keys(d.Metrics), telemetry.MetricDuration)
+	// The histograms are declared by MetricsConfig alone.
+	wanted := append(keys(d.Metrics), telemetry.MetricDuration, telemetry.MetricDNSDuration)
 	assert.ElementsMatch(t, wanted, keys(names))
 	for name, metric := range d.Metrics {
 		seen.check(t, d, name, metric.Attributes)
 	}
 	seen.check(t, d, telemetry.MetricDuration, []string{"network.transport", "weir.direction", "weir.verdict"})
+	seen.check(t, d, telemetry.MetricDNSDuration, []string{"weir.dns.response_code", "weir.dns.service", "weir.direction"})
 }

@@ -16,7 +16,7 @@ import (
 // one that needs no privilege.
 type connectionEngine interface {
 	// Start attaches the programs and hands what they tell to sink.
-	Start(sink func([]telemetry.Connection)) error
+	Start(sink engine.Sink) error
 	// Apply puts a policy in force; nil is detect mode without rules.
 	Apply(number uint64, p *policy.Policy, back *engine.Return) error
 	// LastGeneration is the number of an earlier process's last policy; 0 where
@@ -44,18 +44,18 @@ type engineStats struct {
 }
 
 // openEngine makes the engine; a variable of this type lets tests have another.
-type openEngine func(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error)
+type openEngine func(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error)
 
 // openKernelEngine makes the engine that watches the kernel.
-func openKernelEngine(config *Config, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
-	e, err := engine.New(engineConfig(config, changed), logger)
+func openKernelEngine(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
+	e, err := engine.New(engineConfig(config, inspect, changed), logger)
 	if err != nil {
 		return nil, fmt.Errorf("open the datapath: %w", err)
 	}
 	return kernelEngine{e}, nil
 }
 
-func engineConfig(config *Config, changed func(telemetry.PolicyChange)) engine.Config {
+func engineConfig(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange)) engine.Config {
 	keep := engine.KeepAuto
 	switch config.OnShutdown {
 	case onShutdownKeep:
@@ -73,6 +73,7 @@ func engineConfig(config *Config, changed func(telemetry.PolicyChange)) engine.C
 		},
 		UpdateInterval: config.UpdateInterval,
 		Keep:           keep,
+		Inspect:        inspect,
 		OnChange:       changed,
 	}
 }

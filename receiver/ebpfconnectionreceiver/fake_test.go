@@ -25,7 +25,10 @@ import (
 type fakeEngine struct {
 	mu    sync.Mutex
 	calls []string
-	sink  func([]telemetry.Connection)
+	// sink and exchanges are the receiver's.
+	sink      func([]telemetry.Connection)
+	exchanges func([]telemetry.Exchange)
+	inspect   engine.InspectConfig
 	// atShutdown is told to the sink by Shutdown, as what the engine still knows.
 	atShutdown []telemetry.Connection
 	changed    func(telemetry.PolicyChange)
@@ -47,9 +50,9 @@ func (e *fakeEngine) called() []string {
 	return append([]string(nil), e.calls...)
 }
 
-func (e *fakeEngine) Start(sink func([]telemetry.Connection)) error {
+func (e *fakeEngine) Start(sink engine.Sink) error {
 	e.note("start")
-	e.sink = sink
+	e.sink, e.exchanges = sink.Connections, sink.Exchanges
 	return e.startErr
 }
 
@@ -95,13 +98,13 @@ func newTestReceiver(t *testing.T, change func(*Config)) (*connectionReceiver, *
 	if change != nil {
 		change(config)
 	}
-	engine := &fakeEngine{}
+	fake := &fakeEngine{}
 	r := newReceiver(config, receivertest.NewNopSettings(metadata.Type))
-	r.open = func(_ *Config, changed func(telemetry.PolicyChange), _ *zap.Logger) (connectionEngine, error) {
-		engine.changed = changed
-		return engine, nil
+	r.open = func(_ *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), _ *zap.Logger) (connectionEngine, error) {
+		fake.inspect, fake.changed = inspect, changed
+		return fake, nil
 	}
-	return r, engine
+	return r, fake
 }
 
 // testHost has extensions and remembers what is reported to it.
@@ -162,6 +165,24 @@ func connections(kind telemetry.Kind, n int) []telemetry.Connection {
 			},
 			Judgement: telemetry.Judgement{Verdict: telemetry.Detected},
 		}
+	}
+	return records
+}
+
+// exchanges makes a request, a handshake, a query and an SSH handshake.
+func exchanges() []telemetry.Exchange {
+	c := connections(telemetry.ConnectionStart, 1)[0]
+	records := []telemetry.Exchange{
+		{Kind: telemetry.HTTPRequest, Protocol: "http", HTTP: &telemetry.HTTPExchange{Method: "GET", Path: "/", Status: 200}},
+		{Kind: telemetry.TLSHandshake, Protocol: "tls", TLS: &telemetry.TLSExchange{ServerName: "example.com"}},
+		{Kind: telemetry.DNSQuery, Protocol: "dns", DNS: &telemetry.DNSExchange{Name: "example.com", Type: "A", Service: "dns", Transport: "udp"}},
+		{Kind: telemetry.SSHHandshake, Protocol: "ssh", SSH: &telemetry.SSHExchange{ClientSoftware: "OpenSSH_9.6"}},
+	}
+	for i := range records {
+		e := &records[i]
+		e.Time, e.Answered, e.Observed = began, began.Add(time.Millisecond), began
+		e.Connection = telemetry.ConnectionRef{ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface, FirstSeen: c.FirstSeen}
+		e.Judgement = telemetry.Judgement{Verdict: telemetry.Detected}
 	}
 	return records
 }

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/consumer/consumererror"
-
-	"github.com/weirnet/weir/internal/telemetry"
 )
 
 // batchSize is the most records that are handed to the next consumer at once.
@@ -19,7 +17,7 @@ const batchSize = 1024
 type lane struct {
 	signal string
 	queue  *queue
-	wanted func(*telemetry.Connection) bool
+	wanted selection
 	// send hands a batch to the next consumer; it must not keep it.
 	send func(ctx context.Context, batch []entry) error
 	// patient: what comes from a capture can wait. Putting into the queue does,
@@ -39,8 +37,8 @@ type lane struct {
 	unsent    uint64
 }
 
-func newLane(signal string, limit int, wanted func(*telemetry.Connection) bool, send func(context.Context, []entry) error) *lane {
-	return &lane{signal: signal, queue: newQueue(limit), wanted: wanted, send: send, done: make(chan struct{})}
+func newLane(signal string, limit int, patient bool, wanted selection, send func(context.Context, []entry) error) *lane {
+	return &lane{signal: signal, queue: newQueue(limit, patient), wanted: wanted, send: send, patient: patient, done: make(chan struct{})}
 }
 
 func (l *lane) start() {

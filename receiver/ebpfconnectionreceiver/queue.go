@@ -6,35 +6,47 @@ import (
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
-// entry is what waits in a queue: a record about a connection or, where change
-// is set, about the policy.
+// entry is what waits in a queue: a record about a connection or, where one of the
+// others is set, about the policy or an exchange.
 type entry struct {
 	connection telemetry.Connection
 	change     *telemetry.PolicyChange
+	exchange   *telemetry.Exchange
 }
 
-// queue holds what waits for the next consumer, oldest first. put never blocks:
-// what does not fit is dropped and counted, since the engine's reader must keep up
-// with the kernel. putAll waits, for a capture.
+// weight is how many records e counts as. Strangers choose the length of what they
+// say, and a queue is not to hold more for it.
+func (e *entry) weight() int {
+	if e.exchange == nil {
+		return 1
+	}
+	return 3 + e.exchange.Size()/256
+}
+
+// queue holds what waits for the next consumer, oldest first. What does not fit is
+// dropped and counted, since the engine's reader must keep up with the kernel; a
+// patient queue has it wait instead, for a capture.
 type queue struct {
-	limit int
+	limit   int // of the weights together
+	patient bool
 	// ready has a token where a sleeping taker has something to do.
 	ready chan struct{}
-	// room wakes putAll where something was taken.
+	// room wakes who waits where something was taken.
 	room *sync.Cond
 
 	mu     sync.Mutex
 	ring   []entry // grows up to limit
 	head   int     // index of the oldest
 	length int
+	weight int // of what is there
 	closed bool
 	// dropped counts what did not fit, late what came after close, pushed what did
 	// fit.
 	dropped, late, pushed uint64
 }
 
-func newQueue(limit int) *queue {
-	q := &queue{limit: limit, ready: make(chan struct{}, 1)}
+func newQueue(limit int, patient bool) *queue {
+	q := &queue{limit: limit, patient: patient, ready: make(chan struct{}, 1)}
 	q.room = sync.NewCond(&q.mu)
 	return q
 }
@@ -45,44 +57,47 @@ func (q *queue) put(records []telemetry.Connection, wanted func(*telemetry.Conne
 	defer q.mu.Unlock()
 	for i := range records {
 		if wanted(&records[i]) {
-			q.push(entry{connection: records[i]})
+			q.push(entry{connection: records[i]}, q.patient)
 		}
 	}
 	q.wake()
 }
 
-// putAll appends those of the records that are wanted, and waits for room, until
-// the queue is closed. It copies them.
-func (q *queue) putAll(records []telemetry.Connection, wanted func(*telemetry.Connection) bool) {
+// putExchanges appends those of the records that are wanted. It copies them, but
+// not what they point to.
+func (q *queue) putExchanges(records []telemetry.Exchange, wanted func(*telemetry.Exchange) bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range records {
-		if !wanted(&records[i]) {
-			continue
+		if wanted(&records[i]) {
+			exchange := records[i]
+			q.push(entry{exchange: &exchange}, q.patient)
 		}
-		for q.length == q.limit && !q.closed {
-			q.wake()
-			q.room.Wait()
-		}
-		q.push(entry{connection: records[i]})
 	}
 	q.wake()
 }
 
-// putChange appends a record about the policy.
+// putChange appends a record about the policy. It never waits: a policy is put in
+// force meanwhile.
 func (q *queue) putChange(change telemetry.PolicyChange) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.push(entry{change: &change})
+	q.push(entry{change: &change}, false)
 	q.wake()
 }
 
-func (q *queue) push(e entry) {
+// push appends an entry; with wait, once there is room or the queue is closed.
+func (q *queue) push(e entry, wait bool) {
+	weight := e.weight()
+	for wait && !q.closed && !q.fits(weight) {
+		q.wake()
+		q.room.Wait()
+	}
 	if q.closed {
 		q.late++
 		return
 	}
-	if q.length == q.limit {
+	if !q.fits(weight) {
 		q.dropped++
 		return
 	}
@@ -91,8 +106,12 @@ func (q *queue) push(e entry) {
 	}
 	q.ring[(q.head+q.length)%len(q.ring)] = e
 	q.length++
+	q.weight += weight
 	q.pushed++
 }
+
+// fits says whether there is room. One entry always has it.
+func (q *queue) fits(weight int) bool { return q.length == 0 || q.weight+weight <= q.limit }
 
 func (q *queue) grow() {
 	larger := make([]entry, min(max(2*len(q.ring), 64), q.limit))
@@ -111,18 +130,30 @@ func (q *queue) wake() {
 	}
 }
 
+// batchWeight is how much take gives at most: messages have limits (gRPC: 4 MiB).
+const batchWeight = 4 * batchSize
+
 // take waits for something and moves what is there, as far as it fits, to
 // batch. It gives nothing once the queue is closed and empty.
 func (q *queue) take(batch []entry) int {
 	for {
 		q.mu.Lock()
-		n := min(q.length, len(batch))
-		for i := range n {
-			batch[i] = q.ring[q.head]
-			q.ring[q.head] = entry{}
-			q.head = (q.head + 1) % len(q.ring)
+		n, weight := 0, 0
+		for n < min(q.length, len(batch)) {
+			oldest := &q.ring[(q.head+n)%len(q.ring)]
+			w := oldest.weight()
+			if n > 0 && weight+w > batchWeight {
+				break
+			}
+			batch[n], *oldest = *oldest, entry{}
+			weight += w
+			n++
+		}
+		if n > 0 {
+			q.head = (q.head + n) % len(q.ring)
 		}
 		q.length -= n
+		q.weight -= weight
 		q.wake()
 		q.room.Broadcast()
 		closed := q.closed
@@ -148,7 +179,7 @@ func (q *queue) clear() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := q.length
-	q.ring, q.head, q.length, q.closed = nil, 0, 0, true
+	q.ring, q.head, q.length, q.weight, q.closed = nil, 0, 0, 0, true
 	q.wake()
 	q.room.Broadcast()
 	return n

@@ -11,7 +11,7 @@ import (
 func everything(*telemetry.Connection) bool { return true }
 
 func TestQueueKeepsOrderAndBounds(t *testing.T) {
-	q := newQueue(100)
+	q := newQueue(100, false)
 	batch := make([]entry, 7)
 	var next, taken uint64
 	// Uneven steps, so that the ring wraps and grows at every offset.
@@ -39,7 +39,7 @@ func TestQueueKeepsOrderAndBounds(t *testing.T) {
 }
 
 func TestQueueOverflowIsCounted(t *testing.T) {
-	q := newQueue(3)
+	q := newQueue(3, false)
 	q.put(connections(telemetry.ConnectionStart, 5), everything)
 	q.putChange(telemetry.PolicyChange{})
 	length, dropped, _ := q.counts()
@@ -48,7 +48,7 @@ func TestQueueOverflowIsCounted(t *testing.T) {
 }
 
 func TestQueueFilters(t *testing.T) {
-	q := newQueue(3)
+	q := newQueue(3, false)
 	q.put(connections(telemetry.ConnectionUpdate, 2), func(c *telemetry.Connection) bool { return c.ID == 2 })
 	batch := make([]entry, 3)
 	assert.Equal(t, 1, q.take(batch))
@@ -56,7 +56,7 @@ func TestQueueFilters(t *testing.T) {
 }
 
 func TestQueueEnds(t *testing.T) {
-	q := newQueue(3)
+	q := newQueue(3, false)
 	q.put(connections(telemetry.ConnectionStart, 2), everything)
 	q.close()
 	q.put(connections(telemetry.ConnectionStart, 1), everything)
@@ -69,7 +69,7 @@ func TestQueueEnds(t *testing.T) {
 }
 
 func BenchmarkQueue(b *testing.B) {
-	q := newQueue(1 << 16)
+	q := newQueue(1<<16, false)
 	records := connections(telemetry.ConnectionStart, 64)
 	batch := make([]entry, batchSize)
 	b.ReportAllocs()

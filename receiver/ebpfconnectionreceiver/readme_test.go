@@ -6,7 +6,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/confmap"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
 )
 
@@ -90,9 +90,37 @@ func defaults(t *testing.T) map[string]any {
 	}
 	flatten("", plain(t, createDefaultConfig().(*Config)))
 	for key, value := range flat {
-		if strings.HasPrefix(key, "interfaces::") && fmt.Sprint(value) == "[]" {
+		if fmt.Sprint(value) == "[]" { // a list
 			flat[key] = nil
 		}
 	}
 	return flat
+}
+
+// The page about what comes out has every event, metric and attribute, and no name
+// of Weir's own besides.
+func TestOutputPageIsComplete(t *testing.T) {
+	content, err := os.ReadFile("../../docs/output.md")
+	require.NoError(t, err)
+	page := string(content)
+	d := readDeclared(t)
+	known := map[string]bool{telemetry.MetricDuration: true, telemetry.MetricDNSDuration: true}
+	for name, event := range d.Events {
+		known[name] = true
+		for _, attribute := range event.Attributes {
+			known[attribute] = true
+		}
+	}
+	for name, metric := range d.Metrics {
+		known[name] = true
+		for _, attribute := range metric.Attributes {
+			known[attribute] = true
+		}
+	}
+	for name := range known {
+		assert.True(t, regexp.MustCompile("[`{ \n]"+regexp.QuoteMeta(name)+"[`={]").MatchString(page), name)
+	}
+	for _, name := range regexp.MustCompile("`(weir\\.[a-z0-9_.]+[a-z0-9])`").FindAllStringSubmatch(page, -1) {
+		assert.True(t, known[name[1]], name[1])
+	}
 }

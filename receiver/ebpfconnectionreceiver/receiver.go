@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/systemd"
 	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
@@ -41,7 +42,9 @@ type connectionReceiver struct {
 	unfollow  func() // ends the subscription to the policy
 	logLane   *lane
 	traceLane *lane
+	// durations and exchanges are nil where no metric is made of them.
 	durations *telemetry.Durations
+	exchanges *telemetry.Exchanges
 	// captureEnd is nil without a capture.
 	captureEnd *captureEnd
 	collector  *collector
@@ -85,7 +88,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	r.origin = newOrigin(r.config.ResourceAttributes, r.settings)
 	r.openLanes()
 
-	r.engine, err = r.open(r.config, r.policyChanged, r.settings.Logger)
+	r.engine, err = r.open(r.config, r.inspectConfig(), r.policyChanged, r.settings.Logger)
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	if err := r.followPolicy(host); err != nil {
 		return err
 	}
-	if err := r.engine.Start(r.sink); err != nil {
+	if err := r.engine.Start(engine.Sink{Connections: r.takeConnections, Exchanges: r.takeExchanges}); err != nil {
 		return fmt.Errorf("start the datapath: %w", err)
 	}
 	// Of the Collector's parts only this one knows when the hooks are taken, which
@@ -115,18 +118,24 @@ func (r *connectionReceiver) start(host component.Host) error {
 }
 
 func (r *connectionReceiver) openLanes() {
+	patient := r.captureEnd != nil
 	if r.logs != nil && passes(r.config.ResourceAttributes, r.origin.Resource, forEvents) {
-		r.logLane = newLane("logs", r.config.QueueSize, wantedEvents(&r.config.Events), r.sendLogs)
-		r.logLane.patient = r.captureEnd != nil
+		r.logLane = newLane("logs", r.config.QueueSize, patient, wantedEvents(&r.config.Events), r.sendLogs)
 		r.logLane.start()
 	}
 	if r.traces != nil {
-		r.traceLane = newLane("traces", r.config.QueueSize, wantedSpans(&r.config.Traces), r.sendTraces)
-		r.traceLane.patient = r.captureEnd != nil
+		r.traceLane = newLane("traces", r.config.QueueSize, patient, wantedSpans(r.config.Traces.tracing()), r.sendTraces)
 		r.traceLane.start()
 	}
-	if r.metrics != nil && r.config.Metrics.WeirConnectionDuration.Enabled {
+	if r.metrics == nil || !passes(r.config.ResourceAttributes, r.origin.Resource, forMetrics) {
+		return
+	}
+	metrics := r.config.Metrics.wanted()
+	if metrics.Duration {
 		r.durations = telemetry.NewDurations(time.Now())
+	}
+	if metrics.HTTPRequests || metrics.DNSQueries || metrics.DNSDuration {
+		r.exchanges = telemetry.NewExchanges(time.Now())
 	}
 }
 
@@ -141,18 +150,23 @@ func (r *connectionReceiver) lanes() []*lane {
 	return lanes
 }
 
-// sink takes what the engine tells. It runs in the engine's reader: it copies
-// and returns. A capture can wait for slow pipelines, the kernel cannot.
-func (r *connectionReceiver) sink(records []telemetry.Connection) {
+// takeConnections and takeExchanges are the engine's sink. They run in its reader:
+// they copy and return. A capture can wait for slow pipelines, the kernel cannot.
+func (r *connectionReceiver) takeConnections(records []telemetry.Connection) {
 	if r.durations != nil {
 		r.durations.Observe(records)
 	}
 	for _, l := range r.lanes() {
-		if l.patient {
-			l.queue.putAll(records, l.wanted)
-		} else {
-			l.queue.put(records, l.wanted)
-		}
+		l.queue.put(records, l.wanted.connection)
+	}
+}
+
+func (r *connectionReceiver) takeExchanges(records []telemetry.Exchange) {
+	if r.exchanges != nil {
+		r.exchanges.Observe(records)
+	}
+	for _, l := range r.lanes() {
+		l.queue.putExchanges(records, l.wanted.exchange)
 	}
 }
 

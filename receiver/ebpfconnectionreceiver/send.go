@@ -12,11 +12,14 @@ func (r *connectionReceiver) sendLogs(ctx context.Context, batch []entry) error 
 	logs, records := r.origin.NewLogs()
 	records.EnsureCapacity(len(batch))
 	for i := range batch {
-		if batch[i].change != nil {
-			telemetry.AppendPolicyChange(records, batch[i].change)
-			continue
+		switch e := &batch[i]; {
+		case e.change != nil:
+			telemetry.AppendPolicyChange(records, e.change)
+		case e.exchange != nil:
+			telemetry.AppendExchangeLog(records, e.exchange)
+		default:
+			telemetry.AppendLog(records, &e.connection)
 		}
-		telemetry.AppendLog(records, &batch[i].connection)
 	}
 	ctx = r.report.StartLogsOp(ctx)
 	err := r.logs.ConsumeLogs(ctx, logs)
@@ -28,8 +31,13 @@ func (r *connectionReceiver) sendLogs(ctx context.Context, batch []entry) error 
 func (r *connectionReceiver) sendTraces(ctx context.Context, batch []entry) error {
 	traces, spans := r.origin.NewTraces()
 	spans.EnsureCapacity(len(batch))
+	tracing := r.config.Traces.tracing()
 	for i := range batch {
-		telemetry.AppendSpan(spans, r.origin.Host, &batch[i].connection)
+		if e := &batch[i]; e.exchange != nil {
+			tracing.AppendExchange(spans, r.origin.Host, e.exchange)
+		} else {
+			telemetry.AppendSpan(spans, r.origin.Host, &e.connection)
+		}
 	}
 	ctx = r.report.StartTracesOp(ctx)
 	err := r.traces.ConsumeTraces(ctx, traces)

@@ -84,7 +84,7 @@ func (a *Agent) Open(o Opening, took *Applied) error {
 	if err := a.Apply(o.Policy, took); err != nil {
 		return err
 	}
-	return a.engine.Start(a.sink)
+	return a.engine.Start(engine.Sink{Connections: a.sink})
 }
 
 func (a *Agent) sink(records []telemetry.Connection) {

@@ -18,7 +18,7 @@ func TestExpiry(t *testing.T) {
 	l := newLab(t)
 	file := newPolicy(t, "mode: detect\n")
 	w := start(t, l.a, config{policy: string(file)})
-	expires := time.Now().Add(6 * time.Second).Truncate(time.Second)
+	expires := time.Now().Add(12 * time.Second).Truncate(time.Second)
 	file.replace(t, fmt.Sprintf(`
 mode: prevent
 rules:
@@ -74,7 +74,7 @@ func TestDuration(t *testing.T) {
 	const policy = `
 mode: %s
 rules:
-  - {name: too-long, action: block, layer4: {tcp: {destination_ports: 8080, duration: {over: 2s}}}}
+  - {name: too-long, action: block, layer4: {tcp: {destination_ports: 8080, duration: {over: 6s}}}}
   - {name: all, action: allow}
 `
 	for _, mode := range []string{"prevent", "detect"} {
@@ -89,7 +89,7 @@ rules:
 				long.chat(t) // not too long yet
 				time.Sleep(100 * time.Millisecond)
 			}
-			time.Sleep(time.Until(began.Add(2100 * time.Millisecond)))
+			time.Sleep(time.Until(began.Add(6100 * time.Millisecond)))
 			spared.chat(t)
 			before := expectation{
 				direction: "outbound", mode: mode, verdict: "allowed", action: "allow", reason: "rule", rule: "all", generation: "1",
@@ -113,7 +113,7 @@ rules:
 				after.destination = counts{r.num("weir.destination.packets"), r.num("weir.destination.bytes")}
 				expectRecord(t, r, long.tuple, after)
 			}
-			if at := s[1].time.Sub(began); at < 2*time.Second {
+			if at := s[1].time.Sub(began); at < 6*time.Second {
 				t.Errorf("judged again after %v", at)
 			}
 			spared.exchange(t, 1, 1)

@@ -55,6 +55,15 @@ const portNetBIOS = 137
 
 func isServed(port uint16) bool { return port == Port || port == PortMDNS || port == PortLLMNR }
 
+// hasOpcode says whether a message with this byte of flags is one that servers take.
+func hasOpcode(flags byte) bool {
+	switch flags >> 3 & 0xf {
+	case OpQuery, OpStatus, OpNotify, OpUpdate:
+		return true
+	}
+	return false
+}
+
 // plausible says whether the beginning of a message of that length is one as
 // servers read it, whatever they answer: an opcode that exists, questions, few, of
 // classes that exist, and no more records than the bytes have room for. Flags and
@@ -64,6 +73,10 @@ func plausible(data []byte, length int) Match {
 		shortest  = 11 // of a record: the root, type, class, TTL, length
 		questions = 8
 	)
+	// What there is of the header can be enough to say no: lines of text are none.
+	if len(data) > 2 && !hasOpcode(data[2]) || len(data) > 5 && int(binary.BigEndian.Uint16(data[4:])) > questions {
+		return No
+	}
 	if len(data) < headerBytes {
 		if len(data) < length {
 			return More
@@ -73,11 +86,6 @@ func plausible(data []byte, length int) Match {
 	var counts [4]int
 	for i := range counts {
 		counts[i] = int(binary.BigEndian.Uint16(data[4+2*i:]))
-	}
-	switch data[2] >> 3 & 0xf {
-	case OpQuery, OpStatus, OpNotify, OpUpdate:
-	default:
-		return No
 	}
 	if counts[0] < 1 || counts[0] > questions {
 		return No

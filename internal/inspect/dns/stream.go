@@ -155,5 +155,9 @@ func (p *Parser) Reset() { p.messages = p.messages[:0] }
 // with their number.
 func (p *Parser) Skip(end End) uint64 { return p.ends[end&1].skip }
 
+// Consumed is the offset of the first byte of an end that was not consumed: all
+// messages before it have been told.
+func (p *Parser) Consumed(end End) uint64 { return p.ends[end&1].offset }
+
 // Wants says whether more bytes of an end can yield a message.
 func (p *Parser) Wants(end End) bool { return !p.ends[end&1].dead }

@@ -63,7 +63,7 @@ func (p *Parser) step1(end End, s *side, data []byte) (n int, again bool) {
 	case untilClose:
 		s.body += uint64(len(data))
 		return len(data), false
-	case waiting:
+	case waiting, inner:
 		return 0, false
 	}
 	return len(data), false

@@ -34,10 +34,15 @@ func (p *Parser) Init(c *Config) {
 	}
 }
 
+// SetHeaders names the headers to be told from the next header section on; the
+// slice must not change.
+func (p *Parser) SetHeaders(names []string) { p.names = names }
+
 // Read takes what an end has sent, in order, from where the last call for that end
 // left off: bytes that were not consumed come again with more behind them. They
 // come again, too, whenever bytes of the other end were consumed, since an end that
-// asked for another protocol waits for the answer.
+// asked for another protocol waits for the answer. Bytes of another protocol, from
+// where Switched says, are never consumed.
 func (p *Parser) Read(end End, data []byte) (consumed int) {
 	if p.limits.HeaderBytes == 0 {
 		p.limits = p.limits.withDefaults()
@@ -154,7 +159,7 @@ func (p *Parser) Skip(end End) uint64 {
 	switch s.state {
 	case length, chunkData:
 		return s.left
-	case untilClose, inner, broken:
+	case untilClose, broken:
 		return math.MaxUint64
 	}
 	if s.two {

@@ -88,6 +88,10 @@ func (s *Stream) Consume(n int) {
 	}
 }
 
+// Reoffer makes Next return once more what it offered and nothing was consumed of:
+// to a caller that could not read it before it knew what the other end says.
+func (s *Stream) Reoffer() { s.offered = s.want }
+
 // Skip passes n bytes, whether they have come or not: nothing of those that come
 // later is held, and no hole in them is told.
 func (s *Stream) Skip(n uint64) {

@@ -87,6 +87,46 @@ func (ms *WeirConnectionVerdictsMetricConfig) Unmarshal(parser *confmap.Conf) er
 	return nil
 }
 
+// WeirDNSQueriesMetricConfig provides config for the weir.dns.queries metric.
+type WeirDNSQueriesMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *WeirDNSQueriesMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
+// WeirHTTPRequestsMetricConfig provides config for the weir.http.requests metric.
+type WeirHTTPRequestsMetricConfig struct {
+	Enabled          bool `mapstructure:"enabled"`
+	enabledSetByUser bool
+}
+
+func (ms *WeirHTTPRequestsMetricConfig) Unmarshal(parser *confmap.Conf) error {
+	if parser == nil {
+		return nil
+	}
+
+	err := parser.Unmarshal(ms)
+	if err != nil {
+		return err
+	}
+
+	ms.enabledSetByUser = parser.IsSet("enabled")
+	return nil
+}
+
 // WeirRuleMatchesMetricConfig provides config for the weir.rule.matches metric.
 type WeirRuleMatchesMetricConfig struct {
 	Enabled          bool `mapstructure:"enabled"`
@@ -113,6 +153,8 @@ type MetricsConfig struct {
 	WeirConnectionIo       WeirConnectionIoMetricConfig       `mapstructure:"weir.connection.io"`
 	WeirConnectionPackets  WeirConnectionPacketsMetricConfig  `mapstructure:"weir.connection.packets"`
 	WeirConnectionVerdicts WeirConnectionVerdictsMetricConfig `mapstructure:"weir.connection.verdicts"`
+	WeirDNSQueries         WeirDNSQueriesMetricConfig         `mapstructure:"weir.dns.queries"`
+	WeirHTTPRequests       WeirHTTPRequestsMetricConfig       `mapstructure:"weir.http.requests"`
 	WeirRuleMatches        WeirRuleMatchesMetricConfig        `mapstructure:"weir.rule.matches"`
 }
 
@@ -128,6 +170,12 @@ func DefaultMetricsConfig() MetricsConfig {
 			Enabled: true,
 		},
 		WeirConnectionVerdicts: WeirConnectionVerdictsMetricConfig{
+			Enabled: true,
+		},
+		WeirDNSQueries: WeirDNSQueriesMetricConfig{
+			Enabled: true,
+		},
+		WeirHTTPRequests: WeirHTTPRequestsMetricConfig{
 			Enabled: true,
 		},
 		WeirRuleMatches: WeirRuleMatchesMetricConfig{
@@ -161,7 +209,11 @@ type EventsConfig struct {
 	WeirConnectionStart   EventConfig `mapstructure:"weir.connection.start"`
 	WeirConnectionUpdate  EventConfig `mapstructure:"weir.connection.update"`
 	WeirConnectionVerdict EventConfig `mapstructure:"weir.connection.verdict"`
+	WeirDNSQuery          EventConfig `mapstructure:"weir.dns.query"`
+	WeirHTTPRequest       EventConfig `mapstructure:"weir.http.request"`
 	WeirPolicyChange      EventConfig `mapstructure:"weir.policy.change"`
+	WeirSSHHandshake      EventConfig `mapstructure:"weir.ssh.handshake"`
+	WeirTLSHandshake      EventConfig `mapstructure:"weir.tls.handshake"`
 }
 
 func DefaultEventsConfig() EventsConfig {
@@ -178,7 +230,19 @@ func DefaultEventsConfig() EventsConfig {
 		WeirConnectionVerdict: EventConfig{
 			Enabled: true,
 		},
+		WeirDNSQuery: EventConfig{
+			Enabled: true,
+		},
+		WeirHTTPRequest: EventConfig{
+			Enabled: true,
+		},
 		WeirPolicyChange: EventConfig{
+			Enabled: true,
+		},
+		WeirSSHHandshake: EventConfig{
+			Enabled: true,
+		},
+		WeirTLSHandshake: EventConfig{
 			Enabled: true,
 		},
 	}

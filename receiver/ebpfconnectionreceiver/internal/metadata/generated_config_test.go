@@ -38,6 +38,12 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					WeirConnectionVerdicts: WeirConnectionVerdictsMetricConfig{
 						Enabled: true,
 					},
+					WeirDNSQueries: WeirDNSQueriesMetricConfig{
+						Enabled: true,
+					},
+					WeirHTTPRequests: WeirHTTPRequestsMetricConfig{
+						Enabled: true,
+					},
 					WeirRuleMatches: WeirRuleMatchesMetricConfig{
 						Enabled: true,
 					},
@@ -64,6 +70,12 @@ func TestMetricsBuilderConfig(t *testing.T) {
 					WeirConnectionVerdicts: WeirConnectionVerdictsMetricConfig{
 						Enabled: false,
 					},
+					WeirDNSQueries: WeirDNSQueriesMetricConfig{
+						Enabled: false,
+					},
+					WeirHTTPRequests: WeirHTTPRequestsMetricConfig{
+						Enabled: false,
+					},
 					WeirRuleMatches: WeirRuleMatchesMetricConfig{
 						Enabled: false,
 					},
@@ -78,7 +90,7 @@ func TestMetricsBuilderConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := loadMetricsBuilderConfig(t, tt.name)
-			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(WeirConnectionActiveMetricConfig{}, WeirConnectionIoMetricConfig{}, WeirConnectionPacketsMetricConfig{}, WeirConnectionVerdictsMetricConfig{}, WeirRuleMatchesMetricConfig{}, ResourceAttributeConfig{}))
+			diff := cmp.Diff(tt.want, cfg, cmpopts.IgnoreUnexported(WeirConnectionActiveMetricConfig{}, WeirConnectionIoMetricConfig{}, WeirConnectionPacketsMetricConfig{}, WeirConnectionVerdictsMetricConfig{}, WeirDNSQueriesMetricConfig{}, WeirHTTPRequestsMetricConfig{}, WeirRuleMatchesMetricConfig{}, ResourceAttributeConfig{}))
 			require.Emptyf(t, diff, "Config mismatch (-expected +actual):\n%s", diff)
 		})
 	}

@@ -29,9 +29,51 @@ func WithDestinationPortEventAttribute(destinationPortAttributeValue int64) Even
 	})
 }
 
+func WithDNSAnswersEventAttribute(dnsAnswersAttributeValue []any) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutEmptySlice("dns.answers").FromRaw(dnsAnswersAttributeValue)
+	})
+}
+
+func WithDNSQuestionNameEventAttribute(dnsQuestionNameAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("dns.question.name", dnsQuestionNameAttributeValue)
+	})
+}
+
+func WithHTTPRequestMethodEventAttribute(httpRequestMethodAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("http.request.method", httpRequestMethodAttributeValue)
+	})
+}
+
+func WithHTTPRequestMethodOriginalEventAttribute(httpRequestMethodOriginalAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("http.request.method_original", httpRequestMethodOriginalAttributeValue)
+	})
+}
+
+func WithHTTPResponseStatusCodeEventAttribute(httpResponseStatusCodeAttributeValue int64) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutInt("http.response.status_code", httpResponseStatusCodeAttributeValue)
+	})
+}
+
 func WithNetworkInterfaceNameEventAttribute(networkInterfaceNameAttributeValue string) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutStr("network.interface.name", networkInterfaceNameAttributeValue)
+	})
+}
+
+func WithNetworkProtocolNameEventAttribute(networkProtocolNameAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("network.protocol.name", networkProtocolNameAttributeValue)
+	})
+}
+
+func WithNetworkProtocolVersionEventAttribute(networkProtocolVersionAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("network.protocol.version", networkProtocolVersionAttributeValue)
 	})
 }
 
@@ -47,9 +89,111 @@ func WithSecurityRuleVersionEventAttribute(securityRuleVersionAttributeValue str
 	})
 }
 
+func WithServerAddressEventAttribute(serverAddressAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("server.address", serverAddressAttributeValue)
+	})
+}
+
+func WithServerPortEventAttribute(serverPortAttributeValue int64) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutInt("server.port", serverPortAttributeValue)
+	})
+}
+
 func WithSourcePortEventAttribute(sourcePortAttributeValue int64) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutInt("source.port", sourcePortAttributeValue)
+	})
+}
+
+func WithTLSCipherEventAttribute(tlsCipherAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.cipher", tlsCipherAttributeValue)
+	})
+}
+
+func WithTLSClientJa3EventAttribute(tlsClientJa3AttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.client.ja3", tlsClientJa3AttributeValue)
+	})
+}
+
+func WithTLSNextProtocolEventAttribute(tlsNextProtocolAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.next_protocol", tlsNextProtocolAttributeValue)
+	})
+}
+
+func WithTLSProtocolNameEventAttribute(tlsProtocolNameAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.protocol.name", tlsProtocolNameAttributeValue)
+	})
+}
+
+func WithTLSProtocolVersionEventAttribute(tlsProtocolVersionAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.protocol.version", tlsProtocolVersionAttributeValue)
+	})
+}
+
+func WithTLSResumedEventAttribute(tlsResumedAttributeValue bool) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutBool("tls.resumed", tlsResumedAttributeValue)
+	})
+}
+
+func WithTLSServerHashSha256EventAttribute(tlsServerHashSha256AttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.server.hash.sha256", tlsServerHashSha256AttributeValue)
+	})
+}
+
+func WithTLSServerIssuerEventAttribute(tlsServerIssuerAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.server.issuer", tlsServerIssuerAttributeValue)
+	})
+}
+
+func WithTLSServerNotAfterEventAttribute(tlsServerNotAfterAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.server.not_after", tlsServerNotAfterAttributeValue)
+	})
+}
+
+func WithTLSServerNotBeforeEventAttribute(tlsServerNotBeforeAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.server.not_before", tlsServerNotBeforeAttributeValue)
+	})
+}
+
+func WithTLSServerSubjectEventAttribute(tlsServerSubjectAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("tls.server.subject", tlsServerSubjectAttributeValue)
+	})
+}
+
+func WithURLPathEventAttribute(urlPathAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("url.path", urlPathAttributeValue)
+	})
+}
+
+func WithURLQueryEventAttribute(urlQueryAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("url.query", urlQueryAttributeValue)
+	})
+}
+
+func WithURLSchemeEventAttribute(urlSchemeAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("url.scheme", urlSchemeAttributeValue)
+	})
+}
+
+func WithUserAgentOriginalEventAttribute(userAgentOriginalAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("user_agent.original", userAgentOriginalAttributeValue)
 	})
 }
 
@@ -62,6 +206,18 @@ func WithWeirActionEventAttribute(weirActionAttributeValue string) EventAttribut
 func WithWeirConnectionCountEventAttribute(weirConnectionCountAttributeValue int64) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutInt("weir.connection.count", weirConnectionCountAttributeValue)
+	})
+}
+
+func WithWeirDNSQuestionTypeEventAttribute(weirDNSQuestionTypeAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.dns.question.type", weirDNSQuestionTypeAttributeValue)
+	})
+}
+
+func WithWeirDNSResponseCodeEventAttribute(weirDNSResponseCodeAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.dns.response_code", weirDNSResponseCodeAttributeValue)
 	})
 }
 
@@ -116,6 +272,54 @@ func WithWeirShadowActionEventAttribute(weirShadowActionAttributeValue string) E
 func WithWeirShadowRuleEventAttribute(weirShadowRuleAttributeValue string) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutStr("weir.shadow.rule", weirShadowRuleAttributeValue)
+	})
+}
+
+func WithWeirSSHClientPublicKeyFingerprintEventAttribute(weirSSHClientPublicKeyFingerprintAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.ssh.client.public_key.fingerprint", weirSSHClientPublicKeyFingerprintAttributeValue)
+	})
+}
+
+func WithWeirSSHClientSoftwareEventAttribute(weirSSHClientSoftwareAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.ssh.client.software", weirSSHClientSoftwareAttributeValue)
+	})
+}
+
+func WithWeirSSHHasshEventAttribute(weirSSHHasshAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.ssh.hassh", weirSSHHasshAttributeValue)
+	})
+}
+
+func WithWeirSSHServerHostKeyFingerprintEventAttribute(weirSSHServerHostKeyFingerprintAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.ssh.server.host_key.fingerprint", weirSSHServerHostKeyFingerprintAttributeValue)
+	})
+}
+
+func WithWeirSSHServerSoftwareEventAttribute(weirSSHServerSoftwareAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.ssh.server.software", weirSSHServerSoftwareAttributeValue)
+	})
+}
+
+func WithWeirTLSCertificateSourceEventAttribute(weirTLSCertificateSourceAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.tls.certificate.source", weirTLSCertificateSourceAttributeValue)
+	})
+}
+
+func WithWeirTLSClientJa4EventAttribute(weirTLSClientJa4AttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.tls.client.ja4", weirTLSClientJa4AttributeValue)
+	})
+}
+
+func WithWeirTLSServerNameEventAttribute(weirTLSServerNameAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("weir.tls.server_name", weirTLSServerNameAttributeValue)
 	})
 }
 
@@ -317,6 +521,100 @@ func newEventWeirConnectionVerdict(cfg EventConfig) eventWeirConnectionVerdict {
 	return e
 }
 
+type eventWeirDNSQuery struct {
+	data   plog.LogRecordSlice // data buffer for generated log records.
+	config EventConfig         // event config provided by user.
+}
+
+func (e *eventWeirDNSQuery) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue string, weirConnectionIDAttributeValue string, weirDirectionAttributeValue string, weirVerdictAttributeValue string, weirModeAttributeValue string, weirDNSServiceAttributeValue string, weirDNSTransportAttributeValue string, options ...EventAttributeOption) {
+	if !e.config.Enabled {
+		return
+	}
+	dp := e.data.AppendEmpty()
+	dp.SetEventName("weir.dns.query")
+	dp.SetTimestamp(timestamp)
+
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
+		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
+	}
+	dp.Attributes().PutStr("source.address", sourceAddressAttributeValue)
+	dp.Attributes().PutStr("destination.address", destinationAddressAttributeValue)
+	dp.Attributes().PutStr("network.transport", networkTransportAttributeValue)
+	dp.Attributes().PutStr("network.type", networkTypeAttributeValue)
+	dp.Attributes().PutStr("weir.connection.id", weirConnectionIDAttributeValue)
+	dp.Attributes().PutStr("weir.direction", weirDirectionAttributeValue)
+	dp.Attributes().PutStr("weir.verdict", weirVerdictAttributeValue)
+	dp.Attributes().PutStr("weir.mode", weirModeAttributeValue)
+	dp.Attributes().PutStr("weir.dns.service", weirDNSServiceAttributeValue)
+	dp.Attributes().PutStr("weir.dns.transport", weirDNSTransportAttributeValue)
+
+	for _, op := range options {
+		op.apply(dp)
+	}
+}
+
+// emit appends recorded event data to a events slice and prepares it for recording another set of log records.
+func (e *eventWeirDNSQuery) emit(lrs plog.LogRecordSlice) {
+	if e.config.Enabled && e.data.Len() > 0 {
+		e.data.MoveAndAppendTo(lrs)
+	}
+}
+
+func newEventWeirDNSQuery(cfg EventConfig) eventWeirDNSQuery {
+	e := eventWeirDNSQuery{config: cfg}
+	if cfg.Enabled {
+		e.data = plog.NewLogRecordSlice()
+	}
+	return e
+}
+
+type eventWeirHTTPRequest struct {
+	data   plog.LogRecordSlice // data buffer for generated log records.
+	config EventConfig         // event config provided by user.
+}
+
+func (e *eventWeirHTTPRequest) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue string, weirConnectionIDAttributeValue string, weirDirectionAttributeValue string, weirVerdictAttributeValue string, weirModeAttributeValue string, options ...EventAttributeOption) {
+	if !e.config.Enabled {
+		return
+	}
+	dp := e.data.AppendEmpty()
+	dp.SetEventName("weir.http.request")
+	dp.SetTimestamp(timestamp)
+
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
+		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
+	}
+	dp.Attributes().PutStr("source.address", sourceAddressAttributeValue)
+	dp.Attributes().PutStr("destination.address", destinationAddressAttributeValue)
+	dp.Attributes().PutStr("network.transport", networkTransportAttributeValue)
+	dp.Attributes().PutStr("network.type", networkTypeAttributeValue)
+	dp.Attributes().PutStr("weir.connection.id", weirConnectionIDAttributeValue)
+	dp.Attributes().PutStr("weir.direction", weirDirectionAttributeValue)
+	dp.Attributes().PutStr("weir.verdict", weirVerdictAttributeValue)
+	dp.Attributes().PutStr("weir.mode", weirModeAttributeValue)
+
+	for _, op := range options {
+		op.apply(dp)
+	}
+}
+
+// emit appends recorded event data to a events slice and prepares it for recording another set of log records.
+func (e *eventWeirHTTPRequest) emit(lrs plog.LogRecordSlice) {
+	if e.config.Enabled && e.data.Len() > 0 {
+		e.data.MoveAndAppendTo(lrs)
+	}
+}
+
+func newEventWeirHTTPRequest(cfg EventConfig) eventWeirHTTPRequest {
+	e := eventWeirHTTPRequest{config: cfg}
+	if cfg.Enabled {
+		e.data = plog.NewLogRecordSlice()
+	}
+	return e
+}
+
 type eventWeirPolicyChange struct {
 	data   plog.LogRecordSlice // data buffer for generated log records.
 	config EventConfig         // event config provided by user.
@@ -356,6 +654,99 @@ func newEventWeirPolicyChange(cfg EventConfig) eventWeirPolicyChange {
 	return e
 }
 
+type eventWeirSSHHandshake struct {
+	data   plog.LogRecordSlice // data buffer for generated log records.
+	config EventConfig         // event config provided by user.
+}
+
+func (e *eventWeirSSHHandshake) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue string, weirConnectionIDAttributeValue string, weirDirectionAttributeValue string, weirVerdictAttributeValue string, weirModeAttributeValue string, options ...EventAttributeOption) {
+	if !e.config.Enabled {
+		return
+	}
+	dp := e.data.AppendEmpty()
+	dp.SetEventName("weir.ssh.handshake")
+	dp.SetTimestamp(timestamp)
+
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
+		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
+	}
+	dp.Attributes().PutStr("source.address", sourceAddressAttributeValue)
+	dp.Attributes().PutStr("destination.address", destinationAddressAttributeValue)
+	dp.Attributes().PutStr("network.transport", networkTransportAttributeValue)
+	dp.Attributes().PutStr("network.type", networkTypeAttributeValue)
+	dp.Attributes().PutStr("weir.connection.id", weirConnectionIDAttributeValue)
+	dp.Attributes().PutStr("weir.direction", weirDirectionAttributeValue)
+	dp.Attributes().PutStr("weir.verdict", weirVerdictAttributeValue)
+	dp.Attributes().PutStr("weir.mode", weirModeAttributeValue)
+
+	for _, op := range options {
+		op.apply(dp)
+	}
+}
+
+// emit appends recorded event data to a events slice and prepares it for recording another set of log records.
+func (e *eventWeirSSHHandshake) emit(lrs plog.LogRecordSlice) {
+	if e.config.Enabled && e.data.Len() > 0 {
+		e.data.MoveAndAppendTo(lrs)
+	}
+}
+
+func newEventWeirSSHHandshake(cfg EventConfig) eventWeirSSHHandshake {
+	e := eventWeirSSHHandshake{config: cfg}
+	if cfg.Enabled {
+		e.data = plog.NewLogRecordSlice()
+	}
+	return e
+}
+
+type eventWeirTLSHandshake struct {
+	data   plog.LogRecordSlice // data buffer for generated log records.
+	config EventConfig         // event config provided by user.
+}
+
+func (e *eventWeirTLSHandshake) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue string, weirConnectionIDAttributeValue string, weirDirectionAttributeValue string, weirVerdictAttributeValue string, weirModeAttributeValue string, tlsEstablishedAttributeValue bool, options ...EventAttributeOption) {
+	if !e.config.Enabled {
+		return
+	}
+	dp := e.data.AppendEmpty()
+	dp.SetEventName("weir.tls.handshake")
+	dp.SetTimestamp(timestamp)
+
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
+		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
+	}
+	dp.Attributes().PutStr("source.address", sourceAddressAttributeValue)
+	dp.Attributes().PutStr("destination.address", destinationAddressAttributeValue)
+	dp.Attributes().PutStr("network.transport", networkTransportAttributeValue)
+	dp.Attributes().PutStr("network.type", networkTypeAttributeValue)
+	dp.Attributes().PutStr("weir.connection.id", weirConnectionIDAttributeValue)
+	dp.Attributes().PutStr("weir.direction", weirDirectionAttributeValue)
+	dp.Attributes().PutStr("weir.verdict", weirVerdictAttributeValue)
+	dp.Attributes().PutStr("weir.mode", weirModeAttributeValue)
+	dp.Attributes().PutBool("tls.established", tlsEstablishedAttributeValue)
+
+	for _, op := range options {
+		op.apply(dp)
+	}
+}
+
+// emit appends recorded event data to a events slice and prepares it for recording another set of log records.
+func (e *eventWeirTLSHandshake) emit(lrs plog.LogRecordSlice) {
+	if e.config.Enabled && e.data.Len() > 0 {
+		e.data.MoveAndAppendTo(lrs)
+	}
+}
+
+func newEventWeirTLSHandshake(cfg EventConfig) eventWeirTLSHandshake {
+	e := eventWeirTLSHandshake{config: cfg}
+	if cfg.Enabled {
+		e.data = plog.NewLogRecordSlice()
+	}
+	return e
+}
+
 // LogsBuilder provides an interface for scrapers to report logs while taking care of all the transformations
 // required to produce log representation defined in metadata and user config.
 type LogsBuilder struct {
@@ -369,7 +760,11 @@ type LogsBuilder struct {
 	eventWeirConnectionStart       eventWeirConnectionStart
 	eventWeirConnectionUpdate      eventWeirConnectionUpdate
 	eventWeirConnectionVerdict     eventWeirConnectionVerdict
+	eventWeirDNSQuery              eventWeirDNSQuery
+	eventWeirHTTPRequest           eventWeirHTTPRequest
 	eventWeirPolicyChange          eventWeirPolicyChange
+	eventWeirSSHHandshake          eventWeirSSHHandshake
+	eventWeirTLSHandshake          eventWeirTLSHandshake
 }
 
 // LogBuilderOption applies changes to default logs builder.
@@ -387,7 +782,11 @@ func NewLogsBuilder(lbc LogsBuilderConfig, settings receiver.Settings) *LogsBuil
 		eventWeirConnectionStart:       newEventWeirConnectionStart(lbc.Events.WeirConnectionStart),
 		eventWeirConnectionUpdate:      newEventWeirConnectionUpdate(lbc.Events.WeirConnectionUpdate),
 		eventWeirConnectionVerdict:     newEventWeirConnectionVerdict(lbc.Events.WeirConnectionVerdict),
+		eventWeirDNSQuery:              newEventWeirDNSQuery(lbc.Events.WeirDNSQuery),
+		eventWeirHTTPRequest:           newEventWeirHTTPRequest(lbc.Events.WeirHTTPRequest),
 		eventWeirPolicyChange:          newEventWeirPolicyChange(lbc.Events.WeirPolicyChange),
+		eventWeirSSHHandshake:          newEventWeirSSHHandshake(lbc.Events.WeirSSHHandshake),
+		eventWeirTLSHandshake:          newEventWeirTLSHandshake(lbc.Events.WeirTLSHandshake),
 		resourceAttributeIncludeFilter: make(map[string]filter.Filter),
 		resourceAttributeExcludeFilter: make(map[string]filter.Filter),
 	}
@@ -451,7 +850,11 @@ func (lb *LogsBuilder) EmitForResource(options ...ResourceLogsOption) {
 	lb.eventWeirConnectionStart.emit(ils.LogRecords())
 	lb.eventWeirConnectionUpdate.emit(ils.LogRecords())
 	lb.eventWeirConnectionVerdict.emit(ils.LogRecords())
+	lb.eventWeirDNSQuery.emit(ils.LogRecords())
+	lb.eventWeirHTTPRequest.emit(ils.LogRecords())
 	lb.eventWeirPolicyChange.emit(ils.LogRecords())
+	lb.eventWeirSSHHandshake.emit(ils.LogRecords())
+	lb.eventWeirTLSHandshake.emit(ils.LogRecords())
 
 	for _, op := range options {
 		op.apply(rl)
@@ -508,7 +911,27 @@ func (lb *LogsBuilder) RecordWeirConnectionVerdictEvent(ctx context.Context, tim
 	lb.eventWeirConnectionVerdict.recordEvent(ctx, timestamp, sourceAddressAttributeValue, destinationAddressAttributeValue, networkTransportAttributeValue, networkTypeAttributeValue.String(), weirConnectionIDAttributeValue, weirDirectionAttributeValue.String(), weirVerdictAttributeValue.String(), weirModeAttributeValue.String(), weirSourceBytesAttributeValue, weirSourcePacketsAttributeValue, weirDestinationBytesAttributeValue, weirDestinationPacketsAttributeValue, options...)
 }
 
+// RecordWeirDNSQueryEvent adds a log record of weir.dns.query event.
+func (lb *LogsBuilder) RecordWeirDNSQueryEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue AttributeNetworkType, weirConnectionIDAttributeValue string, weirDirectionAttributeValue AttributeWeirDirection, weirVerdictAttributeValue AttributeWeirVerdict, weirModeAttributeValue AttributeWeirMode, weirDNSServiceAttributeValue AttributeWeirDNSService, weirDNSTransportAttributeValue AttributeWeirDNSTransport, options ...EventAttributeOption) {
+	lb.eventWeirDNSQuery.recordEvent(ctx, timestamp, sourceAddressAttributeValue, destinationAddressAttributeValue, networkTransportAttributeValue, networkTypeAttributeValue.String(), weirConnectionIDAttributeValue, weirDirectionAttributeValue.String(), weirVerdictAttributeValue.String(), weirModeAttributeValue.String(), weirDNSServiceAttributeValue.String(), weirDNSTransportAttributeValue.String(), options...)
+}
+
+// RecordWeirHTTPRequestEvent adds a log record of weir.http.request event.
+func (lb *LogsBuilder) RecordWeirHTTPRequestEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue AttributeNetworkType, weirConnectionIDAttributeValue string, weirDirectionAttributeValue AttributeWeirDirection, weirVerdictAttributeValue AttributeWeirVerdict, weirModeAttributeValue AttributeWeirMode, options ...EventAttributeOption) {
+	lb.eventWeirHTTPRequest.recordEvent(ctx, timestamp, sourceAddressAttributeValue, destinationAddressAttributeValue, networkTransportAttributeValue, networkTypeAttributeValue.String(), weirConnectionIDAttributeValue, weirDirectionAttributeValue.String(), weirVerdictAttributeValue.String(), weirModeAttributeValue.String(), options...)
+}
+
 // RecordWeirPolicyChangeEvent adds a log record of weir.policy.change event.
 func (lb *LogsBuilder) RecordWeirPolicyChangeEvent(ctx context.Context, timestamp pcommon.Timestamp, weirPolicyOutcomeAttributeValue AttributeWeirPolicyOutcome, options ...EventAttributeOption) {
 	lb.eventWeirPolicyChange.recordEvent(ctx, timestamp, weirPolicyOutcomeAttributeValue.String(), options...)
+}
+
+// RecordWeirSSHHandshakeEvent adds a log record of weir.ssh.handshake event.
+func (lb *LogsBuilder) RecordWeirSSHHandshakeEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue AttributeNetworkType, weirConnectionIDAttributeValue string, weirDirectionAttributeValue AttributeWeirDirection, weirVerdictAttributeValue AttributeWeirVerdict, weirModeAttributeValue AttributeWeirMode, options ...EventAttributeOption) {
+	lb.eventWeirSSHHandshake.recordEvent(ctx, timestamp, sourceAddressAttributeValue, destinationAddressAttributeValue, networkTransportAttributeValue, networkTypeAttributeValue.String(), weirConnectionIDAttributeValue, weirDirectionAttributeValue.String(), weirVerdictAttributeValue.String(), weirModeAttributeValue.String(), options...)
+}
+
+// RecordWeirTLSHandshakeEvent adds a log record of weir.tls.handshake event.
+func (lb *LogsBuilder) RecordWeirTLSHandshakeEvent(ctx context.Context, timestamp pcommon.Timestamp, sourceAddressAttributeValue string, destinationAddressAttributeValue string, networkTransportAttributeValue string, networkTypeAttributeValue AttributeNetworkType, weirConnectionIDAttributeValue string, weirDirectionAttributeValue AttributeWeirDirection, weirVerdictAttributeValue AttributeWeirVerdict, weirModeAttributeValue AttributeWeirMode, tlsEstablishedAttributeValue bool, options ...EventAttributeOption) {
+	lb.eventWeirTLSHandshake.recordEvent(ctx, timestamp, sourceAddressAttributeValue, destinationAddressAttributeValue, networkTransportAttributeValue, networkTypeAttributeValue.String(), weirConnectionIDAttributeValue, weirDirectionAttributeValue.String(), weirVerdictAttributeValue.String(), weirModeAttributeValue.String(), tlsEstablishedAttributeValue, options...)
 }

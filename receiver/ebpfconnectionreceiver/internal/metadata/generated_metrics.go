@@ -101,6 +101,62 @@ var MapAttributeWeirDirection = map[string]AttributeWeirDirection{
 	"forwarded": AttributeWeirDirectionForwarded,
 }
 
+// AttributeWeirDNSService specifies the value weir.dns.service attribute.
+type AttributeWeirDNSService int
+
+const (
+	_ AttributeWeirDNSService = iota
+	AttributeWeirDNSServiceDNS
+	AttributeWeirDNSServiceMdns
+	AttributeWeirDNSServiceLlmnr
+)
+
+// String returns the string representation of the AttributeWeirDNSService.
+func (av AttributeWeirDNSService) String() string {
+	switch av {
+	case AttributeWeirDNSServiceDNS:
+		return "dns"
+	case AttributeWeirDNSServiceMdns:
+		return "mdns"
+	case AttributeWeirDNSServiceLlmnr:
+		return "llmnr"
+	}
+	return ""
+}
+
+// MapAttributeWeirDNSService is a helper map of string to AttributeWeirDNSService attribute value.
+var MapAttributeWeirDNSService = map[string]AttributeWeirDNSService{
+	"dns":   AttributeWeirDNSServiceDNS,
+	"mdns":  AttributeWeirDNSServiceMdns,
+	"llmnr": AttributeWeirDNSServiceLlmnr,
+}
+
+// AttributeWeirDNSTransport specifies the value weir.dns.transport attribute.
+type AttributeWeirDNSTransport int
+
+const (
+	_ AttributeWeirDNSTransport = iota
+	AttributeWeirDNSTransportUDP
+	AttributeWeirDNSTransportTCP
+)
+
+// String returns the string representation of the AttributeWeirDNSTransport.
+func (av AttributeWeirDNSTransport) String() string {
+	switch av {
+	case AttributeWeirDNSTransportUDP:
+		return "udp"
+	case AttributeWeirDNSTransportTCP:
+		return "tcp"
+	}
+	return ""
+}
+
+// MapAttributeWeirDNSTransport is a helper map of string to AttributeWeirDNSTransport attribute value.
+var MapAttributeWeirDNSTransport = map[string]AttributeWeirDNSTransport{
+	"udp": AttributeWeirDNSTransportUDP,
+	"tcp": AttributeWeirDNSTransportTCP,
+}
+
 // AttributeWeirEndReason specifies the value weir.end_reason attribute.
 type AttributeWeirEndReason int
 
@@ -287,6 +343,14 @@ var MetricsInfo = metricsInfo{
 		Name:       "weir.connection.verdicts",
 		Attributes: []string{"weir.verdict", "weir.action", "weir.reason", "network.transport", "weir.direction"},
 	},
+	WeirDNSQueries: metricInfo{
+		Name:       "weir.dns.queries",
+		Attributes: []string{"weir.dns.question.type", "weir.dns.response_code", "weir.dns.service", "weir.verdict", "weir.action", "weir.direction"},
+	},
+	WeirHTTPRequests: metricInfo{
+		Name:       "weir.http.requests",
+		Attributes: []string{"http.request.method", "http.response.status_code", "weir.verdict", "weir.action", "weir.direction"},
+	},
 	WeirRuleMatches: metricInfo{
 		Name:       "weir.rule.matches",
 		Attributes: []string{"security_rule.name", "otel.metric.overflow"},
@@ -298,6 +362,8 @@ type metricsInfo struct {
 	WeirConnectionIo       metricInfo
 	WeirConnectionPackets  metricInfo
 	WeirConnectionVerdicts metricInfo
+	WeirDNSQueries         metricInfo
+	WeirHTTPRequests       metricInfo
 	WeirRuleMatches        metricInfo
 }
 
@@ -316,6 +382,18 @@ func (maof metricAttributeOptionFunc) apply(dp pmetric.NumberDataPoint) {
 	maof(dp)
 }
 
+func WithHTTPRequestMethodMetricAttribute(httpRequestMethodAttributeValue string) MetricAttributeOption {
+	return metricAttributeOptionFunc(func(dp pmetric.NumberDataPoint) {
+		dp.Attributes().PutStr("http.request.method", httpRequestMethodAttributeValue)
+	})
+}
+
+func WithHTTPResponseStatusCodeMetricAttribute(httpResponseStatusCodeAttributeValue int64) MetricAttributeOption {
+	return metricAttributeOptionFunc(func(dp pmetric.NumberDataPoint) {
+		dp.Attributes().PutInt("http.response.status_code", httpResponseStatusCodeAttributeValue)
+	})
+}
+
 func WithOtelMetricOverflowMetricAttribute(otelMetricOverflowAttributeValue bool) MetricAttributeOption {
 	return metricAttributeOptionFunc(func(dp pmetric.NumberDataPoint) {
 		dp.Attributes().PutBool("otel.metric.overflow", otelMetricOverflowAttributeValue)
@@ -331,6 +409,18 @@ func WithSecurityRuleNameMetricAttribute(securityRuleNameAttributeValue string) 
 func WithWeirActionMetricAttribute(weirActionAttributeValue string) MetricAttributeOption {
 	return metricAttributeOptionFunc(func(dp pmetric.NumberDataPoint) {
 		dp.Attributes().PutStr("weir.action", weirActionAttributeValue)
+	})
+}
+
+func WithWeirDNSQuestionTypeMetricAttribute(weirDNSQuestionTypeAttributeValue string) MetricAttributeOption {
+	return metricAttributeOptionFunc(func(dp pmetric.NumberDataPoint) {
+		dp.Attributes().PutStr("weir.dns.question.type", weirDNSQuestionTypeAttributeValue)
+	})
+}
+
+func WithWeirDNSResponseCodeMetricAttribute(weirDNSResponseCodeAttributeValue string) MetricAttributeOption {
+	return metricAttributeOptionFunc(func(dp pmetric.NumberDataPoint) {
+		dp.Attributes().PutStr("weir.dns.response_code", weirDNSResponseCodeAttributeValue)
 	})
 }
 
@@ -565,6 +655,123 @@ func newMetricWeirConnectionVerdicts(cfg WeirConnectionVerdictsMetricConfig) met
 	return m
 }
 
+type metricWeirDNSQueries struct {
+	data     pmetric.Metric             // data buffer for generated metric.
+	config   WeirDNSQueriesMetricConfig // metric config provided by user.
+	capacity int                        // max observed number of data points added to the metric.
+}
+
+// init fills weir.dns.queries metric with initial data.
+func (m *metricWeirDNSQueries) init() {
+	m.data.SetName("weir.dns.queries")
+	m.data.SetDescription("DNS queries, by what became of them and how they were answered.")
+	m.data.SetUnit("{query}")
+	m.data.SetEmptySum()
+	m.data.Sum().SetIsMonotonic(true)
+	m.data.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	m.data.Sum().DataPoints().EnsureCapacity(m.capacity)
+}
+
+func (m *metricWeirDNSQueries) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, weirDNSServiceAttributeValue string, weirVerdictAttributeValue string, weirDirectionAttributeValue string, options ...MetricAttributeOption) {
+	if !m.config.Enabled {
+		return
+	}
+	dp := m.data.Sum().DataPoints().AppendEmpty()
+	dp.SetStartTimestamp(start)
+	dp.SetTimestamp(ts)
+	dp.SetIntValue(val)
+	dp.Attributes().PutStr("weir.dns.service", weirDNSServiceAttributeValue)
+	dp.Attributes().PutStr("weir.verdict", weirVerdictAttributeValue)
+	dp.Attributes().PutStr("weir.direction", weirDirectionAttributeValue)
+	for _, op := range options {
+		op.apply(dp)
+	}
+}
+
+// updateCapacity saves max length of data point slices that will be used for the slice capacity.
+func (m *metricWeirDNSQueries) updateCapacity() {
+	if m.data.Sum().DataPoints().Len() > m.capacity {
+		m.capacity = m.data.Sum().DataPoints().Len()
+	}
+}
+
+// emit appends recorded metric data to a metrics slice and prepares it for recording another set of data points.
+func (m *metricWeirDNSQueries) emit(metrics pmetric.MetricSlice) {
+	if m.config.Enabled && m.data.Sum().DataPoints().Len() > 0 {
+		m.updateCapacity()
+		m.data.MoveTo(metrics.AppendEmpty())
+		m.init()
+	}
+}
+
+func newMetricWeirDNSQueries(cfg WeirDNSQueriesMetricConfig) metricWeirDNSQueries {
+	m := metricWeirDNSQueries{config: cfg}
+
+	if cfg.Enabled {
+		m.data = pmetric.NewMetric()
+		m.init()
+	}
+	return m
+}
+
+type metricWeirHTTPRequests struct {
+	data     pmetric.Metric               // data buffer for generated metric.
+	config   WeirHTTPRequestsMetricConfig // metric config provided by user.
+	capacity int                          // max observed number of data points added to the metric.
+}
+
+// init fills weir.http.requests metric with initial data.
+func (m *metricWeirHTTPRequests) init() {
+	m.data.SetName("weir.http.requests")
+	m.data.SetDescription("HTTP requests, by what became of them and how they were answered.")
+	m.data.SetUnit("{request}")
+	m.data.SetEmptySum()
+	m.data.Sum().SetIsMonotonic(true)
+	m.data.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+	m.data.Sum().DataPoints().EnsureCapacity(m.capacity)
+}
+
+func (m *metricWeirHTTPRequests) recordDataPoint(start pcommon.Timestamp, ts pcommon.Timestamp, val int64, weirVerdictAttributeValue string, weirDirectionAttributeValue string, options ...MetricAttributeOption) {
+	if !m.config.Enabled {
+		return
+	}
+	dp := m.data.Sum().DataPoints().AppendEmpty()
+	dp.SetStartTimestamp(start)
+	dp.SetTimestamp(ts)
+	dp.SetIntValue(val)
+	dp.Attributes().PutStr("weir.verdict", weirVerdictAttributeValue)
+	dp.Attributes().PutStr("weir.direction", weirDirectionAttributeValue)
+	for _, op := range options {
+		op.apply(dp)
+	}
+}
+
+// updateCapacity saves max length of data point slices that will be used for the slice capacity.
+func (m *metricWeirHTTPRequests) updateCapacity() {
+	if m.data.Sum().DataPoints().Len() > m.capacity {
+		m.capacity = m.data.Sum().DataPoints().Len()
+	}
+}
+
+// emit appends recorded metric data to a metrics slice and prepares it for recording another set of data points.
+func (m *metricWeirHTTPRequests) emit(metrics pmetric.MetricSlice) {
+	if m.config.Enabled && m.data.Sum().DataPoints().Len() > 0 {
+		m.updateCapacity()
+		m.data.MoveTo(metrics.AppendEmpty())
+		m.init()
+	}
+}
+
+func newMetricWeirHTTPRequests(cfg WeirHTTPRequestsMetricConfig) metricWeirHTTPRequests {
+	m := metricWeirHTTPRequests{config: cfg}
+
+	if cfg.Enabled {
+		m.data = pmetric.NewMetric()
+		m.init()
+	}
+	return m
+}
+
 type metricWeirRuleMatches struct {
 	data     pmetric.Metric              // data buffer for generated metric.
 	config   WeirRuleMatchesMetricConfig // metric config provided by user.
@@ -635,6 +842,8 @@ type MetricsBuilder struct {
 	metricWeirConnectionIo         metricWeirConnectionIo
 	metricWeirConnectionPackets    metricWeirConnectionPackets
 	metricWeirConnectionVerdicts   metricWeirConnectionVerdicts
+	metricWeirDNSQueries           metricWeirDNSQueries
+	metricWeirHTTPRequests         metricWeirHTTPRequests
 	metricWeirRuleMatches          metricWeirRuleMatches
 }
 
@@ -665,6 +874,8 @@ func NewMetricsBuilder(mbc MetricsBuilderConfig, settings receiver.Settings, opt
 		metricWeirConnectionIo:         newMetricWeirConnectionIo(mbc.Metrics.WeirConnectionIo),
 		metricWeirConnectionPackets:    newMetricWeirConnectionPackets(mbc.Metrics.WeirConnectionPackets),
 		metricWeirConnectionVerdicts:   newMetricWeirConnectionVerdicts(mbc.Metrics.WeirConnectionVerdicts),
+		metricWeirDNSQueries:           newMetricWeirDNSQueries(mbc.Metrics.WeirDNSQueries),
+		metricWeirHTTPRequests:         newMetricWeirHTTPRequests(mbc.Metrics.WeirHTTPRequests),
 		metricWeirRuleMatches:          newMetricWeirRuleMatches(mbc.Metrics.WeirRuleMatches),
 		resourceAttributeIncludeFilter: make(map[string]filter.Filter),
 		resourceAttributeExcludeFilter: make(map[string]filter.Filter),
@@ -755,6 +966,8 @@ func (mb *MetricsBuilder) EmitForResource(options ...ResourceMetricsOption) {
 	mb.metricWeirConnectionIo.emit(ils.Metrics())
 	mb.metricWeirConnectionPackets.emit(ils.Metrics())
 	mb.metricWeirConnectionVerdicts.emit(ils.Metrics())
+	mb.metricWeirDNSQueries.emit(ils.Metrics())
+	mb.metricWeirHTTPRequests.emit(ils.Metrics())
 	mb.metricWeirRuleMatches.emit(ils.Metrics())
 
 	for _, op := range options {
@@ -805,6 +1018,16 @@ func (mb *MetricsBuilder) RecordWeirConnectionPacketsDataPoint(ts pcommon.Timest
 // RecordWeirConnectionVerdictsDataPoint adds a data point to weir.connection.verdicts metric.
 func (mb *MetricsBuilder) RecordWeirConnectionVerdictsDataPoint(ts pcommon.Timestamp, val int64, weirVerdictAttributeValue AttributeWeirVerdict, networkTransportAttributeValue string, weirDirectionAttributeValue AttributeWeirDirection, options ...MetricAttributeOption) {
 	mb.metricWeirConnectionVerdicts.recordDataPoint(mb.startTime, ts, val, weirVerdictAttributeValue.String(), networkTransportAttributeValue, weirDirectionAttributeValue.String(), options...)
+}
+
+// RecordWeirDNSQueriesDataPoint adds a data point to weir.dns.queries metric.
+func (mb *MetricsBuilder) RecordWeirDNSQueriesDataPoint(ts pcommon.Timestamp, val int64, weirDNSServiceAttributeValue AttributeWeirDNSService, weirVerdictAttributeValue AttributeWeirVerdict, weirDirectionAttributeValue AttributeWeirDirection, options ...MetricAttributeOption) {
+	mb.metricWeirDNSQueries.recordDataPoint(mb.startTime, ts, val, weirDNSServiceAttributeValue.String(), weirVerdictAttributeValue.String(), weirDirectionAttributeValue.String(), options...)
+}
+
+// RecordWeirHTTPRequestsDataPoint adds a data point to weir.http.requests metric.
+func (mb *MetricsBuilder) RecordWeirHTTPRequestsDataPoint(ts pcommon.Timestamp, val int64, weirVerdictAttributeValue AttributeWeirVerdict, weirDirectionAttributeValue AttributeWeirDirection, options ...MetricAttributeOption) {
+	mb.metricWeirHTTPRequests.recordDataPoint(mb.startTime, ts, val, weirVerdictAttributeValue.String(), weirDirectionAttributeValue.String(), options...)
 }
 
 // RecordWeirRuleMatchesDataPoint adds a data point to weir.rule.matches metric.

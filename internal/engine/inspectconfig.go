@@ -1,0 +1,27 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/weirnet/weir/internal/engine/inspector"
+)
+
+// Report says what is told of what was said inside connections.
+type Report = inspector.Report
+
+// InspectConfig says what is looked for inside connections, and how long.
+type InspectConfig struct {
+	// Report is told. What the rules ask for is found out besides.
+	Report Report
+	// MaxBytes is how much of one direction of a connection is kept at most; 0: the
+	// inspector's default.
+	MaxBytes int
+	// MaxWait is how long a packet is held at most, LateWait how long a fact may
+	// take that comes late (SSH logins). In a replay nothing waits.
+	MaxWait, LateWait time.Duration
+	// Resolvers are the servers whose DNS answers are believed, for rules with domains
+	// or destination_names. Without any they are the host's, as they change; in a
+	// replay, all servers at port 53.
+	Resolvers []netip.AddrPort
+}

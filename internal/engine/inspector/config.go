@@ -1,0 +1,67 @@
+package inspector
+
+import (
+	"time"
+
+	"github.com/weirnet/weir/internal/inspect/stream"
+	"github.com/weirnet/weir/internal/names"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// Report says what is told in records. What the policy asks for is read besides.
+type Report struct {
+	// HTTP, TLS (QUIC is with it), DNS and SSH: a record for each request, handshake
+	// or query.
+	HTTP, TLS, DNS, SSH bool
+	// Query: the query strings of requests.
+	Query bool
+	// Headers are the headers of requests that are told, in lower case.
+	Headers []string
+	// Answers: the records of DNS answers.
+	Answers bool
+}
+
+// Config is what an inspector is made with. Zero stands for the default.
+type Config struct {
+	Report Report
+	// MaxBytes is how much of one direction of a connection is kept at most before
+	// there is an answer: 12288. Beyond it, facts cannot be had (policy.Limit).
+	MaxBytes int
+	// Streams bounds what all connections hold together, and their number.
+	Streams stream.Limits
+	// MaxQueries is the number of DNS queries that wait for an answer (16384), and
+	// QueryTimeout for how long each does (10 s).
+	MaxQueries   int
+	QueryTimeout time.Duration
+	// Idle is how long a connection without packets is remembered of which no end is
+	// told: 2 h.
+	Idle time.Duration
+	// Names learns from DNS answers where the policy needs it; nil: nothing is
+	// learned.
+	Names *names.Table
+}
+
+func (c *Config) setDefaults() {
+	fill := func(n *int, standard int) {
+		if *n <= 0 {
+			*n = standard
+		}
+	}
+	fill(&c.MaxBytes, 12288)
+	fill(&c.MaxQueries, 16384)
+	if c.QueryTimeout <= 0 {
+		c.QueryTimeout = 10 * time.Second
+	}
+	if c.Idle <= 0 {
+		c.Idle = 2 * time.Hour
+	}
+	if c.Streams.Kept == 0 {
+		c.Streams.Kept = c.MaxBytes
+	}
+}
+
+// reports says whether there is a record of what a protocol says.
+func (r *Report) reports(app policy.Application) bool {
+	return r.HTTP && app&policy.AppHTTP != 0 || r.TLS && app&(policy.AppTLS|policy.AppQUIC) != 0 ||
+		r.DNS && app&policy.AppDNS != 0 || r.SSH && app&policy.AppSSH != 0
+}

@@ -1,0 +1,227 @@
+package inspector
+
+import (
+	"time"
+
+	"github.com/weirnet/weir/internal/inspect/stream"
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// The ends of a connection, as indexes.
+const (
+	client = 0 // the initiator
+	server = 1
+)
+
+// phase is how far the look into a connection has come.
+type phase uint8
+
+const (
+	detecting phase = iota
+	reading         // its protocol is known, and a reader has it
+	done            // more can tell nothing, or nobody wants it
+)
+
+// conn is a connection that is looked into, or was.
+type conn struct {
+	Connection
+	phase   phase
+	streams stream.Conversation
+	// reader reads a stream's protocol, quic that of datagrams: in phase reading. Those
+	// of DNS need none.
+	reader reader
+	quic   *quicReader
+	// base is where the protocol at hand begins in each stream: 0, or behind what
+	// changed to it.
+	base [2]uint64
+	// closed: the reader was told the stream's end. limited is one more than the
+	// offset at which it last was told of the limit.
+	closed  [2]bool
+	limited [2]uint64
+	// deaf: what the server said before the client is lost.
+	deaf bool
+	// offered is how many bytes of datagrams came whose protocol is not known.
+	offered int
+
+	facts policy.Facts
+	// judged is the connection's verdict, told is what the last Settlement said of it.
+	judged verdict
+	told   verdict
+	// application is that of the outermost protocol.
+	application policy.Application
+	// loss is why bytes are missing, where they were seen and given up; 0: they were
+	// not seen.
+	loss    policy.Cause
+	judgeAt time.Duration // the age at which to judge again; 0: none
+	toldApp policy.Application
+	windows [2]Window // as told
+	seen    [2]uint64 // the offset behind the furthest byte that came of each end
+
+	last         time.Time
+	older, newer *conn
+}
+
+// open begins to look into a connection; nil where it is not to be looked into.
+func (i *Inspector) open(of *Connection) *conn {
+	if of.Tuple.Protocol != packet.TCP && of.Tuple.Protocol != packet.UDP {
+		return nil
+	}
+	c := &conn{Connection: *of, last: i.now}
+	c.facts = policy.Facts{
+		Direction: 1 << (of.Direction - 1), Source: of.Tuple.Source, Destination: of.Tuple.Destination,
+		Protocol: of.Tuple.Protocol, SourcePort: of.Tuple.SourcePort, DestinationPort: of.Tuple.DestinationPort,
+		Loopback: of.Loopback, OwnSocket: of.Own, Kept: of.Kept, Names: of.Names,
+	}
+	i.counts[Opened]++
+	i.byID[c.ID] = c
+	c.windows[client].Wants, c.windows[server].Wants = true, true
+	c.streams.Open(i.budget, of.Tuple.Source)
+	i.byStream[&c.streams] = c
+	i.link(c)
+	i.judge(c)
+	c.told = c.judged // the flow table has found the same
+	if of.Own {
+		i.lose(c, policy.NotSeen)
+	}
+	return c
+}
+
+// lose says that it will never be known what a connection speaks.
+func (i *Inspector) lose(c *conn, cause policy.Cause) {
+	c.facts.Application = policy.Lost[policy.Application](cause)
+	i.judge(c)
+	i.stop(c)
+}
+
+// stop ends the look into a connection. What is known of it stays, for a policy to
+// come.
+func (i *Inspector) stop(c *conn) {
+	if c.phase == done {
+		return
+	}
+	if c.reader != nil {
+		c.reader.finish(i, c)
+	}
+	if c.quic != nil {
+		c.quic.finish(i, c)
+	}
+	if c.facts.Application.State == policy.Unobtainable {
+		i.counts[lostBy(c.facts.Application.Cause)]++
+	}
+	c.phase, c.reader, c.quic = done, nil, nil
+	for end := range 2 {
+		c.streams.Stream(end).Skip(everything)
+	}
+}
+
+const everything = 1<<64 - 1
+
+// end ends a connection: what has not come will not.
+func (i *Inspector) end(c *conn) {
+	if c.phase != done && c.Tuple.Protocol == packet.TCP {
+		c.streams.Finish()
+		i.pump(c, client)
+		for end := range 2 {
+			if c.phase == reading && !c.closed[end] {
+				c.closed[end] = true
+				c.reader.close(i, c, end)
+			}
+		}
+	}
+	i.stop(c)
+	i.settle(c)
+	i.forget(c)
+}
+
+// evicted is called with a connection that has given way to others.
+func (i *Inspector) evicted(s *stream.Conversation) {
+	c := i.byStream[s]
+	if c == nil {
+		return
+	}
+	i.counts[Evicted]++
+	if c.phase != done {
+		c.loss = policy.Overload
+		if c.facts.Application.State == policy.Unknown {
+			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
+		}
+		i.stop(c)
+		c.seal(policy.Overload)
+		i.judge(c)
+		i.settle(c)
+	}
+	i.forget(c)
+}
+
+func (i *Inspector) forget(c *conn) {
+	delete(i.byID, c.ID)
+	delete(i.byStream, &c.streams)
+	i.unlink(c)
+	c.streams.Release()
+}
+
+// seal says that what is not known by now will not be.
+func (c *conn) seal(cause policy.Cause) {
+	f := &c.facts
+	sealed(&f.Application, cause)
+	sealed(&f.HTTP.Host, cause)
+	sealed(&f.HTTP.Path, cause)
+	sealed(&f.HTTP.Method, cause)
+	sealed(&f.HTTP.Headers, cause)
+	sealed(&f.HTTP.Version, cause)
+	sealed(&f.TLS.ServerName, cause)
+	sealed(&f.TLS.Version, cause)
+	sealed(&f.TLS.ECH, cause)
+	sealed(&f.TLS.Certificate, cause)
+	sealed(&f.DNS.Name, cause)
+	sealed(&f.DNS.Type, cause)
+	sealed(&f.SSH.PublicKey, cause)
+	sealed(&f.SSH.Software, cause)
+}
+
+func sealed[T any](f *policy.Fact[T], cause policy.Cause) {
+	if f.State == policy.Unknown {
+		*f = policy.Lost[T](cause)
+	}
+}
+
+func (c *conn) ref() telemetry.ConnectionRef {
+	return telemetry.ConnectionRef{
+		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface, FirstSeen: c.FirstSeen,
+	}
+}
+
+// touch makes c the one whose packet came last.
+func (i *Inspector) touch(c *conn) {
+	c.last = i.now
+	if i.newest != c {
+		i.unlink(c)
+		i.link(c)
+	}
+}
+
+func (i *Inspector) link(c *conn) {
+	c.older, c.newer = i.newest, nil
+	if i.newest != nil {
+		i.newest.newer = c
+	} else {
+		i.oldest = c
+	}
+	i.newest = c
+}
+
+func (i *Inspector) unlink(c *conn) {
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		i.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		i.newest = c.older
+	}
+	c.older, c.newer = nil, nil
+}

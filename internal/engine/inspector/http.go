@@ -1,0 +1,205 @@
+package inspector
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/weirnet/weir/internal/inspect/http"
+	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// httpReader reads HTTP/1 and clear-text HTTP/2.
+type httpReader struct {
+	parser http.Parser
+	// open are the records of requests that wait for their response, by exchange.
+	open map[uint64]*telemetry.Exchange
+}
+
+func (i *Inspector) newHTTPReader() *httpReader {
+	r := &httpReader{}
+	r.parser.Init(i.http)
+	return r
+}
+
+// setHeaders makes the configuration of parsers anew after a change of policy. Those
+// at work take it over from the next request on; what a rule asks for now and was
+// not kept of requests before cannot be had.
+func (i *Inspector) setHeaders(old *version) {
+	all := append(i.version.Policy.HeaderNames(), i.config.Report.Headers...)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if old != nil && slices.Equal(all, i.http.Headers) {
+		return
+	}
+	var before []string
+	if i.http != nil {
+		before = i.http.Headers
+	}
+	i.http = &http.Config{Headers: all, Limits: http.Limits{HeaderBytes: i.config.MaxBytes}}
+	isNew := slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(before, name) })
+	for c := i.oldest; c != nil; c = c.newer {
+		if r, ok := c.reader.(*httpReader); ok {
+			r.parser.SetHeaders(all)
+		}
+		if h := &c.facts.HTTP.Headers; isNew && h.State == policy.Known {
+			*h = policy.Lost[map[string][]string](policy.NotSeen)
+		}
+	}
+}
+
+func (r *httpReader) read(i *Inspector, c *conn, end int, data []byte) int {
+	n := r.parser.Read(http.End(end), data)
+	r.take(i, c)
+	return n
+}
+
+func (r *httpReader) gap(i *Inspector, c *conn, end int, n uint64) {
+	r.parser.Gap(http.End(end), n)
+	r.take(i, c)
+}
+
+func (r *httpReader) limit(i *Inspector, c *conn, end int) {
+	r.parser.Limit(http.End(end))
+	r.take(i, c)
+}
+
+func (r *httpReader) close(i *Inspector, c *conn, end int) {
+	r.parser.Close(http.End(end))
+	r.take(i, c)
+}
+
+func (r *httpReader) skip(end int) uint64     { return r.parser.Skip(http.End(end)) }
+func (r *httpReader) wants(end int) bool      { return r.parser.Wants(http.End(end)) }
+func (r *httpReader) judged(end int) uint64   { return r.parser.Undecided(http.End(end)) }
+func (r *httpReader) distrust(c *conn, _ int) { c.facts.HTTP = lostHTTP(policy.Malformed) }
+
+// take goes through what the parser has found.
+func (r *httpReader) take(i *Inspector, c *conn) {
+	messages := r.parser.Messages()
+	if len(messages) == 0 {
+		return
+	}
+	var inner *http.Message
+	for k := range messages {
+		m := &messages[k]
+		switch m.Kind {
+		case http.Request:
+			r.request(i, c, m)
+		case http.Response:
+			if m.Status >= 200 || m.Status == 101 {
+				r.answer(i, m, m.Status)
+			}
+		case http.Unanswered:
+			r.answer(i, m, 0)
+		case http.Broken:
+			if m.End == http.Client {
+				r.broken(i, c, m)
+			}
+		case http.Switched:
+			if m.Stream == 0 {
+				inner = m
+			}
+		}
+	}
+	at, begins := [2]uint64{}, false
+	if inner != nil {
+		// Messages of WebSocket belong to the request that asked for it, as its body
+		// does. HTTP/2 is read by the same parser.
+		at, begins = inner.InnerStart, inner.Inner != http.InnerWebSocket && inner.Inner != http.InnerHTTP2
+	}
+	r.parser.Reset()
+	switch {
+	case begins:
+		i.restart(c, at)
+	case c.phase == reading && !r.parser.Wants(http.Client) && !r.parser.Wants(http.Server):
+		i.stop(c)
+	}
+}
+
+// request judges a request, and begins its record.
+func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
+	facts := c.facts
+	facts.HTTP = m.Facts
+	c.recause(&facts)
+	v := i.walk(c, &facts)
+	if m.End == http.Client {
+		c.facts.HTTP = facts.HTTP
+		c.take(v)
+	}
+	if !i.config.Report.HTTP {
+		return
+	}
+	e := i.exchange(c, telemetry.HTTPRequest, &v)
+	e.Protocol, e.Version, e.Problem = "http", m.Version, m.Reason.String()
+	h := &telemetry.HTTPExchange{
+		Method: m.Method, Scheme: m.Scheme, Path: m.Path, HasQuery: m.HasQuery,
+		Host: m.Host, Port: m.Port, UserAgent: m.UserAgent,
+	}
+	if i.config.Report.Query {
+		h.Query = m.Query
+	}
+	for _, header := range m.Headers {
+		if slices.Contains(i.config.Report.Headers, header.Name) {
+			if h.Headers == nil {
+				h.Headers = map[string][]string{}
+			}
+			h.Headers[header.Name] = append(h.Headers[header.Name], header.Value)
+		}
+	}
+	if t := &m.Trace; t.Valid {
+		h.Trace = telemetry.TraceContext{Valid: true, TraceID: t.TraceID, ParentID: t.ParentID, Sampled: t.Flags&1 != 0}
+	}
+	e.HTTP = h
+	if r.open == nil {
+		r.open = map[uint64]*telemetry.Exchange{}
+	}
+	r.open[m.Exchange] = &e
+}
+
+// answer ends the record of a request with its status; 0: none comes.
+func (r *httpReader) answer(i *Inspector, m *http.Message, status uint16) {
+	e := r.open[m.Exchange]
+	if e == nil {
+		return
+	}
+	delete(r.open, m.Exchange)
+	if status != 0 {
+		e.HTTP.Status, e.Answered = status, i.now
+	}
+	if e.Problem == "" {
+		e.Problem = m.Reason.String()
+	}
+	i.exchanges = append(i.exchanges, *e)
+}
+
+// broken: what the client sends from here on cannot be understood. If it is not for
+// bytes that were missed, it is a request, and has a record.
+func (r *httpReader) broken(i *Inspector, c *conn, m *http.Message) {
+	facts := c.facts
+	facts.HTTP = m.Facts
+	c.recause(&facts)
+	v := i.walk(c, &facts)
+	c.facts.HTTP = facts.HTTP
+	c.take(v)
+	if !i.config.Report.HTTP || m.Reason.Cause() == policy.NotSeen {
+		return
+	}
+	e := i.exchange(c, telemetry.HTTPRequest, &v)
+	e.Protocol, e.Problem, e.HTTP = "http", m.Reason.String(), &telemetry.HTTPExchange{}
+	i.exchanges = append(i.exchanges, e)
+}
+
+func (r *httpReader) finish(i *Inspector, _ *conn) {
+	for _, number := range slices.Sorted(maps.Keys(r.open)) {
+		i.exchanges = append(i.exchanges, *r.open[number])
+	}
+	r.open = nil
+}
+
+func lostHTTP(cause policy.Cause) policy.HTTPFacts {
+	return policy.HTTPFacts{
+		Host: policy.Lost[string](cause), Path: policy.Lost[string](cause), Method: policy.Lost[string](cause),
+		Headers: policy.Lost[map[string][]string](cause), Version: policy.Lost[string](cause),
+	}
+}

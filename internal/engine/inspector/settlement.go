@@ -1,0 +1,110 @@
+package inspector
+
+import (
+	"time"
+
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// Settlement is what the flow table is to know of a connection. The verdict is that
+// of the connection; those of single requests and queries are in their records.
+type Settlement struct {
+	ID    uint64
+	Tuple packet.Tuple
+	// Tables is the number of the policy that judged: where the flow table has another
+	// by now, the verdict is void.
+	Tables uint32
+	// Rule and ShadowRule are indexes of walked rules, or ^0. Matched is the shadow
+	// rule that decides among all rules, also where it agrees, or ^0.
+	Rule, ShadowRule, Matched uint32
+	// Action is 0 while it is undecided.
+	Action, ShadowAction policy.Action
+	Reason               policy.Reason
+	// JudgeAt is when a rule's duration is over, so that it must be judged again; zero:
+	// never.
+	JudgeAt time.Time
+	// Application is the protocol that the connection began with; 0: not known yet, or
+	// never.
+	Application policy.Application
+	// Windows say what is still wanted of each end. Nothing of either: the look into
+	// the connection is over.
+	Windows [2]Window
+}
+
+// Window says which bytes of an end are still wanted.
+type Window struct {
+	Wants bool
+	// Skips: those before the sequence number Until need not be seen.
+	Skips bool
+	Until uint32
+}
+
+// leastSkip is the least number of bytes that it is worth to leave out.
+const leastSkip = 16 << 10
+
+// settle tells what is new of a connection.
+func (i *Inspector) settle(c *conn) {
+	windows := [2]Window{i.window(c, client), i.window(c, server)}
+	j := &c.judged
+	if c.told.same(j) && windows == c.windows && c.application == c.toldApp {
+		return
+	}
+	c.told, c.windows, c.toldApp = *j, windows, c.application
+	var at time.Time
+	if c.judgeAt > 0 {
+		at = c.FirstSeen.Add(c.judgeAt)
+	}
+	i.settlements = append(i.settlements, Settlement{
+		ID: c.ID, Tuple: c.Tuple, Tables: j.tables, Rule: j.rule, ShadowRule: j.shadowRule, Matched: j.matched,
+		Action: j.action, ShadowAction: j.shadowAction, Reason: j.reason, JudgeAt: at,
+		Application: c.application, Windows: windows,
+	})
+}
+
+// same says whether two verdicts are told in the same way.
+func (v *verdict) same(o *verdict) bool {
+	return v.tables == o.tables && v.rule == o.rule && v.action == o.action && v.reason == o.reason &&
+		v.shadowRule == o.shadowRule && v.shadowAction == o.shadowAction
+}
+
+// window is what is still wanted of an end.
+func (i *Inspector) window(c *conn, end int) Window {
+	if c.phase == done {
+		return Window{}
+	}
+	if c.Tuple.Protocol != packet.TCP {
+		return Window{Wants: c.quic == nil || c.quic.wants(end)}
+	}
+	if c.phase == reading && !c.reader.wants(end) {
+		return Window{}
+	}
+	w := Window{Wants: true}
+	s := c.streams.Stream(end)
+	if at := s.Offset(); s.Begun() && at != everything && at > c.seen[end] && at-c.seen[end] >= leastSkip {
+		w.Skips, w.Until = true, s.Sequence(at)
+	}
+	return w
+}
+
+// Judged says how far an end's bytes have been judged: those before the sequence
+// number can go on, none of those from there on before there is a verdict. With all,
+// they all can, unless the connection is blocked. It is for TCP.
+func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
+	c := i.byID[id]
+	switch {
+	case c == nil || c.phase == done:
+		return 0, true
+	case c.phase == detecting && end == server:
+		return 0, true // it settles nothing (DESIGN section 2)
+	}
+	at := c.base[end]
+	if c.phase == reading {
+		judged := c.reader.judged(end)
+		if judged == everything {
+			return 0, true
+		}
+		at += judged
+	}
+	return c.streams.Stream(end).Sequence(at), false
+}
