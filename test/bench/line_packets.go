@@ -95,8 +95,8 @@ var firstPacketLine = line{
 			configured = append(configured, series{})
 		}
 		for _, k := range kinds {
-			for _, n := range []int{1000, 10_000, 100_000} {
-				if !b.full && n == 10_000 && k.name != services.name {
+			for _, n := range []int{10, 1000, 10_000, 100_000} {
+				if n == 10 && (!b.full || k.name != services.name) || n == 10_000 && !b.full && k.name != services.name {
 					continue
 				}
 				b.goOn()
@@ -108,7 +108,10 @@ var firstPacketLine = line{
 				}
 			}
 		}
-		for _, n := range []int{100, 1000, 10_000} {
+		for _, n := range []int{b.pick(0, 10), 100, 1000, 10_000} {
+			if n == 0 {
+				continue
+			}
 			b.goOn()
 			if b.peers["nft"] {
 				l := s.add(nftLinear, size, false)
