@@ -63,25 +63,33 @@ type decision struct {
 	byDuration       bool
 }
 
-// judge writes into e what the policy says of it.
+// judge writes into e what the policy says of it. Where that needs facts which are
+// not known, what was decided before stays.
 func (t *Tracker) judge(e *entry, now int64) decision {
-	before := *e
 	v := t.version
-	e.tables, e.judgeAt = v.tables, 0
 	if v.empty {
-		e.rule, e.shadowRule = NoRule, NoRule
-		e.action, e.reason, e.shadowAction = NoAction, ReasonNone, NoAction
+		e.tables, e.judgeAt = v.tables, 0
+		e.rule, e.action, e.reason = NoRule, NoAction, ReasonNone
+		e.shadowRule, e.shadowAction = NoRule, NoAction
 		t.enforce(e, nil)
 		return decision{rule: NoRule, shadowRule: NoRule}
 	}
 	t.setFacts(e, now-e.first)
+	e.judgeAt = 0
 	if v.aging {
 		if next := v.policy.NextAge(&t.facts); next > 0 {
 			e.judgeAt = e.first + int64(next)
 		}
 	}
 	answer := v.policy.Walk(&t.facts)
-	e.action, e.reason = Action(answer.Action), Reason(answer.Reason)
+	action, reason := Action(answer.Action), Reason(answer.Reason)
+	if reason == ReasonPending && e.tables != 0 && e.reason != ReasonPending {
+		if e.tables == v.tables {
+			return decision{rule: NoRule, shadowRule: NoRule} // nothing is new but its age
+		}
+		action, reason = v.keptAction(e), ReasonKept
+	}
+	e.tables, e.action, e.reason = v.tables, action, reason
 	e.rule, e.shadowRule, e.shadowAction = NoRule, NoRule, NoAction
 	if answer.Index >= 0 {
 		e.rule = uint32(answer.Index)
@@ -89,9 +97,6 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	d := decision{rule: e.rule, shadowRule: NoRule, byDuration: isByDuration(answer.Rule, e.tuple.Protocol)}
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
-	}
-	if e.reason == ReasonPending && before.tables != 0 && before.reason != ReasonPending {
-		e.action, e.reason = v.keptAction(&before), ReasonKept
 	}
 	t.enforce(e, answer.Rule)
 	return d
@@ -106,14 +111,14 @@ func isByDuration(r *policy.Rule, protocol uint8) bool {
 
 // keptAction is what a connection keeps that was decided before, by a policy that
 // may have been of the other mode, where what the present one asks for is not known.
-func (v *version) keptAction(before *entry) Action {
+func (v *version) keptAction(e *entry) Action {
 	switch {
-	case v.prevent && before.verdict == Blocked:
+	case v.prevent && e.verdict == Blocked:
 		return Block
-	case v.prevent || before.action == NoAction:
+	case v.prevent || e.action == NoAction:
 		return Allow
 	}
-	return before.action
+	return e.action
 }
 
 // enforce makes the action of e a verdict.

@@ -36,6 +36,9 @@ type Config struct {
 	// Idle is how long a connection without packets is remembered of which no end is
 	// told: 2 h.
 	Idle time.Duration
+	// OnForget, where set, is called with each connection that is forgotten: it is over,
+	// or gave way to others. It must not call the inspector.
+	OnForget func(id uint64)
 	// Names learns from DNS answers where the policy needs it; nil: nothing is
 	// learned.
 	Names *names.Table

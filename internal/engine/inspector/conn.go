@@ -57,6 +57,7 @@ type conn struct {
 	judgeAt time.Duration // the age at which to judge again; 0: none
 	toldApp policy.Application
 	windows [2]Window // as told
+	skipTo  [2]uint64 // the offset at which Window.Until lies
 	seen    [2]uint64 // the offset behind the furthest byte that came of each end
 
 	last         time.Time
@@ -160,6 +161,9 @@ func (i *Inspector) forget(c *conn) {
 	delete(i.byStream, &c.streams)
 	i.unlink(c)
 	c.streams.Release()
+	if i.config.OnForget != nil {
+		i.config.OnForget(c.ID)
+	}
 }
 
 // seal says that what is not known by now will not be.

@@ -84,6 +84,19 @@ type Packet struct {
 	Payload []byte
 	// Missing is how many bytes of the payload there were behind Payload.
 	Missing int
+	// LeftOut is what packets of TCP said that are not shown; nil where all are.
+	LeftOut *LeftOut
+}
+
+// LeftOut is what somebody else knows of the packets of a TCP connection.
+type LeftOut struct {
+	// Initial are the sequence numbers of each end's SYN, valid with HasInitial.
+	Initial    [2]uint32
+	HasInitial [2]bool
+	// Acked are the highest acknowledgment numbers that each end has sent before the
+	// packet at hand, valid with HasAcked.
+	Acked    [2]uint32
+	HasAcked [2]bool
 }
 
 // Packet takes a packet of a connection, which is opened when it is the first. It

@@ -32,6 +32,9 @@ type reader interface {
 
 // segment takes a TCP segment.
 func (i *Inspector) segment(c *conn, p *Packet) {
+	if p.LeftOut != nil {
+		c.makeUp(p.LeftOut)
+	}
 	s := c.streams.Stream(p.End)
 	flags := p.Flags
 	if p.Missing > 0 {
@@ -59,6 +62,19 @@ func (i *Inspector) segment(c *conn, p *Packet) {
 	}
 	c.streams.Stream(client).Hold()
 	c.streams.Stream(server).Hold()
+}
+
+// makeUp takes what packets said that are not shown.
+func (c *conn) makeUp(l *LeftOut) {
+	for end := range 2 {
+		s := c.streams.Stream(end)
+		if l.HasInitial[end] && !s.Begun() {
+			s.Segment(l.Initial[end], packet.SYN, nil)
+		}
+		if l.HasAcked[end^1] && s.Begun() {
+			s.Acked(l.Acked[end^1])
+		}
+	}
 }
 
 // placeOf is the offset of a sequence number near to where the stream is.
