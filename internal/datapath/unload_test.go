@@ -10,9 +10,11 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
-// inHooks is how many programs are in an interface's hooks.
+// inHooks is how many programs are in an interface's hooks; without tcx, how many
+// filters of ours.
 func inHooks(t *testing.T, name string) (n int) {
 	t.Helper()
 	l, err := netlink.LinkByName(name)
@@ -21,10 +23,27 @@ func inHooks(t *testing.T, name string) (n int) {
 	}
 	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
 		q, err := link.QueryPrograms(link.QueryOptions{Target: l.Attrs().Index, Attach: at})
+		if errors.Is(err, unix.EINVAL) { // before Linux 6.6
+			return filtersIn(t, l.Attrs().Index)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		n += len(q.Programs)
+	}
+	return n
+}
+
+func filtersIn(t *testing.T, index int) (n int) {
+	t.Helper()
+	for _, s := range []side{ingressSide, egressSide} {
+		all, err := filtersOf(index, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ownFilter(all) != nil {
+			n++
+		}
 	}
 	return n
 }
@@ -66,7 +85,7 @@ func TestUnload(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := strings.Join(removed, "\n")
-			if !strings.Contains(text, "-ingress") || !strings.Contains(text, "-egress") || !strings.Contains(text, "maps/flows") {
+			if !strings.Contains(text, "ingress") || !strings.Contains(text, "egress") || !strings.Contains(text, "maps/flows") {
 				t.Errorf("removed %s", text)
 			}
 			if n := inHooks(t, near); n != 0 {

@@ -47,6 +47,7 @@ func (r *report) page() string {
 		"Times and rates are of one machine and one day: **only what was measured in the same run compares.** " +
 		"Each sample was taken beside one of its baseline, round by round; the tables have medians over the rounds, and the quartiles.\n\n")
 	fmt.Fprintf(&b, "Measured on %s: %s. Load before and after: %s and %s.", r.Date.Format("2 January 2006"), r.Machine, r.Machine.LoadBefore, r.LoadAfter)
+	b.WriteString(" Frames are sent and received at real-time priority, so that other work on the machine hardly touches them; in TCP, in loading policies and in what the Collector does it shows.")
 	if !r.Full {
 		b.WriteString(" **This was the quick mode: few rounds.**")
 	}
@@ -102,8 +103,17 @@ func (r *report) writeCauses(b *strings.Builder) {
 			cause = "as above."
 		}
 		told[t.Line] = true
-		fmt.Fprintf(b, "- %s: %s. Cause: %s\n", t.Claim, t.distance(), cause)
+		fmt.Fprintf(b, "- %s: %s. Cause: %s%s\n", t.Claim, t.distance(), cause, r.noise(t.Line))
 	}
+}
+
+// noise says what a line of rates makes of two subjects that should be alike.
+func (r *report) noise(id string) string {
+	l := r.line(id)
+	if s := l.find(noFilter, "", 0); l.isRate() && l.baseline(s) != nil {
+		return fmt.Sprintf(" No filter at all came to %.2f of the empty program in the same rounds, where a little above 1 is to be expected: what differs from that is noise.", median(l.ratio(s)))
+	}
+	return ""
 }
 
 // distance is how far a value is from its limit.
