@@ -90,14 +90,14 @@ func TestReturn(t *testing.T) {
 
 	// The next ones are filled beside those that the kernel has returned to, and
 	// beside those that it is to return to.
-	between := put(35, blocks, nil)
+	put(35, blocks, nil)
 	if !d.Held(first) {
 		t.Fatal("the tables that were in force gave way to the next before those were")
 	}
 	first = put(36, allows, nil)
 	put(37, blocks, &Return{Tables: first, Within: time.Hour})
 	put(38, blocks, &Return{Tables: first, Within: time.Hour})
-	between = put(39, blocks, nil)
+	between := put(39, blocks, nil)
 	if !d.Held(first) {
 		t.Fatal("the tables to return to gave way to the next before those were in force")
 	}
