@@ -99,15 +99,17 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
     count(COUNT_TABLES_MISSING);
     return -1;
   }
+  f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
+  if (d->expires && (!f->judge_at || d->expires < f->judge_at))
+    f->judge_at = d->expires;
   if (d->reason == REASON_PENDING && (f->flags & FLOW_JUDGING) && f->reason != REASON_PENDING &&
       !MUTANT(NOT_KEPT)) {
+    if (f->tables == tables)
+      return 0; // nothing is new but its age
     d->action = kept_action(f, set);
     d->reason = REASON_KEPT;
   }
   f->tables = tables;
-  f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
-  if (d->expires && (!f->judge_at || d->expires < f->judge_at))
-    f->judge_at = d->expires;
   write_verdict(f, set, d);
   return 0;
 }

@@ -29,12 +29,12 @@ enum mutant {
   MUTANT_JUDGED_ONCE = 17,           // a change of policy does not reach open connections
   MUTANT_FLOODED = 18,               // what a bridge floods is taken for its own
   MUTANT_SEEN_ONCE = 19,             // a fragment's next sighting is an overlap
-  MUTANT_NOT_KEPT = 20,              // what a new policy cannot decide is not kept
-  MUTANT_ANY_EPOCH = 21,             // what is settled may be another connection
-  MUTANT_ANY_TABLES = 22,            // ... or judged by another policy
-  MUTANT_EVERY_SIGHTING = 23,        // a packet is copied at every hook
-  MUTANT_NO_TUNNELS = 24,            // a superpacket's segments lack the headers of its tunnel
-  // Those of look.c are noticed by a test of their own.
+  MUTANT_ANY_EPOCH = 20,             // what is settled may be another connection
+  MUTANT_ANY_TABLES = 21,            // ... or judged by another policy
+  MUTANT_EVERY_SIGHTING = 22,        // a packet is copied at every hook
+  MUTANT_NO_TUNNELS = 23,            // a superpacket's segments lack the headers of its tunnel
+  // These are noticed by tests of their own.
+  MUTANT_NOT_KEPT = 24,  // what a new policy cannot decide is not kept
   MUTANT_NO_WINDOW = 25, // what need not be looked at is copied too
   MUTANT_NO_CREDIT = 26, // ... and more than was asked for
 };

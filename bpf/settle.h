@@ -78,9 +78,10 @@ static __always_inline int settle_verdict(const struct flow_key *k, struct flow 
     return SETTLE_OTHER_TABLES;
   if (__sync_fetch_and_or(&f->flags, FLOW_JUDGING) & FLOW_JUDGING)
     return SETTLE_BUSY;
-  __u8 verdict = f->verdict, action = f->action, reason = f->reason;
+  __u8 verdict = f->verdict;
+  __u32 changed = f->action != s->action || f->reason != s->reason || f->rule != s->rule;
   // A change of policy cuts it, and not what it said.
-  __u32 by_policy = reason == REASON_KEPT || f->tables != s->tables;
+  __u32 by_policy = f->reason == REASON_KEPT || f->tables != s->tables;
   if (f->tables != s->tables)
     f->judge_at = s->judge_at;
   f->tables = s->tables;
@@ -94,7 +95,7 @@ static __always_inline int settle_verdict(const struct flow_key *k, struct flow 
   };
   write_verdict(f, set, &d);
   clear_bits(&f->flags, FLOW_JUDGING);
-  if (verdict != f->verdict || action != f->action || reason != f->reason) {
+  if (changed || verdict != f->verdict) {
     set_bits(&f->flags, FLOW_VERDICT_DUE);
     count_verdict(f, protocol_of(k));
     if (s->rule != NO_RULE)

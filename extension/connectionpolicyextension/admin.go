@@ -45,7 +45,7 @@ func (e *policyExtension) Document() (Document, error) {
 	packed := e.current.packed
 	d := Document{
 		Generation: e.current.Generation, Loaded: e.loaded, ETag: packed.digest,
-		Writable: e.cfg.File != "", Temporary: e.temporary.list(e.now()),
+		Writable: e.cfg.File != "" && !e.cfg.OneFile, Temporary: e.temporary.list(e.now()),
 	}
 	if e.confirm.waiting {
 		d.Returns = e.confirm.deadline
@@ -56,6 +56,12 @@ func (e *policyExtension) Document() (Document, error) {
 		return Document{}, fmt.Errorf("read the policy in force: %w", err)
 	}
 	d.Content = text.content
+	if e.cfg.OneFile {
+		// The file also says where events go, and may have secrets for it.
+		if d.Content, err = policy.WithoutService(text.content); err != nil {
+			return Document{}, fmt.Errorf("read the policy in force: %w", err)
+		}
+	}
 	return d, nil
 }
 
@@ -136,6 +142,9 @@ func (e *policyExtension) mayReplace(r *Replacement) error {
 		return ErrNotRunning
 	case e.cfg.File == "":
 		return fmt.Errorf("%w: it is written in the Collector's configuration, not in a file", ErrNotWritable)
+	case e.cfg.OneFile:
+		// Whoever may replace a policy may not therefore send what is seen elsewhere.
+		return fmt.Errorf("%w: its file also says where events go, so it is changed there: %s", ErrNotWritable, e.cfg.File)
 	case r.ConfirmWithin < 0:
 		return fmt.Errorf("%w: confirm_within is %v, accepted is a duration from 1s on", ErrNotWritable, r.ConfirmWithin)
 	case r.ConfirmWithin > 0 && e.cfg.ReloadInterval == 0:

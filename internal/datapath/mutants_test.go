@@ -12,7 +12,7 @@ import (
 	"github.com/weirnet/weir/bpf"
 )
 
-// The faults of bpf/mutant.h, by number, and what is to notice them. Those of the
+// The faults of bpf/mutant.h, by number, that the differential tests are to notice. Those of the
 // decoder are looked for with frames, too.
 var mutants = []struct {
 	name   string
@@ -37,11 +37,10 @@ var mutants = []struct {
 	17: {"a change of policy does not reach open connections", false},
 	18: {"what a bridge floods is taken for the host's", false},
 	19: {"a fragment's next sighting is an overlap", false},
-	20: {"what a new policy cannot decide is not kept", false},
-	21: {"what is settled may be another connection", false},
-	22: {"what is settled may be judged by another policy", false},
-	23: {"packets are copied at every hook", false},
-	24: {"superpackets in tunnels are the tunnel's own", true},
+	20: {"what is settled may be another connection", false},
+	21: {"what is settled may be judged by another policy", false},
+	22: {"packets are copied at every hook", false},
+	23: {"superpackets in tunnels are the tunnel's own", true},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.

@@ -69,13 +69,16 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 	if err != nil {
 		return fmt.Errorf("compile the policy: %w", err)
 	}
-	v := &version{generation: generation, policy: p, rules: tables.Rules, back: back}
+	v := &version{generation: generation, policy: p, rules: tables.Rules, rejects: rejectsOf(p), back: back}
 	e.saveMatches(e.data.Victim(back))
 	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
 		return err
 	}
 	v.since = time.Now()
 	e.versions.add(v)
+	if err := e.lookFor(v, now); err != nil {
+		return err
+	}
 	if pin := e.pins(p); pin != e.pinned || !e.chosen {
 		if err := e.data.SetKeep(pin); err != nil {
 			return fmt.Errorf("pin the datapath, so that prevent mode outlives the process: %w", err)

@@ -62,6 +62,10 @@ type Engine struct {
 
 	handing sync.Mutex // one batch of records at a time
 	records []telemetry.Connection
+	ended   []uint64 // connections
+
+	look    *look
+	looking sync.WaitGroup
 
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -81,6 +85,7 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 		cfg.OnChange = func(telemetry.PolicyChange) {}
 	}
 	e := &Engine{config: cfg, log: log, data: data, stop: make(chan struct{})}
+	e.look = newLook(&cfg.Inspect, data, log)
 	if e.pinned, err = data.Pinned(); err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
@@ -113,6 +118,7 @@ func (e *Engine) Start(sink Sink) error {
 	if err := e.sweepOnce(); err != nil {
 		return err
 	}
+	e.looking.Go(func() { e.lookInto(sink) })
 	e.running.Add(2)
 	go func() {
 		defer e.running.Done()
@@ -147,6 +153,7 @@ func (e *Engine) Shutdown(context.Context) error {
 	}
 	close(e.stop)
 	e.running.Wait()
+	e.looking.Wait()
 	e.data.Park() // a reload goes on with it
 	return errors.Join(errs...)
 }

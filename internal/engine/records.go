@@ -17,13 +17,27 @@ func (e *Engine) read(sink Sink) {
 	}
 }
 
-// hand turns events into records for the sink.
+// hand turns events into records for the sink. Before the end of a connection comes
+// what was said inside of it.
 func (e *Engine) hand(events []datapath.Event, sink Sink) {
 	e.handing.Lock()
 	defer e.handing.Unlock()
-	e.records = e.records[:0]
+	e.records, e.ended = e.records[:0], e.ended[:0]
 	now := time.Now()
 	for i := range events {
+		if telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd && events[i].Count <= 1 {
+			e.ended = append(e.ended, events[i].ID)
+		}
+	}
+	e.look.over(e.ended, now)
+	for i := range events {
+		if telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd && e.look.pending(events[i].Time) {
+			if len(e.records) > 0 {
+				sink.Connections(e.records)
+				e.records = e.records[:0]
+			}
+			e.look.tell(events[i].Time, exchangesOf(sink))
+		}
 		e.records = append(e.records, e.record(&events[i], now))
 	}
 	sink.Connections(e.records)
@@ -40,6 +54,7 @@ func (e *Engine) record(k *datapath.Event, now time.Time) telemetry.Connection {
 		ID:        k.ID,
 		Tuple:     k.Tuple,
 		Direction: k.Direction,
+		Protocol:  protocolName(k.Application),
 		Interface: k.Interface,
 		Judgement: telemetry.Judgement{
 			Rule:    v.ruleName(k.Rule),

@@ -32,6 +32,7 @@ const (
 // together, the last of it at the end.
 func (e *Engine) sweep(sink Sink) {
 	defer func() {
+		e.looking.Wait() // what it has found out belongs into the last records
 		if _, err := e.data.LastSweep(e.config.Timeouts); err != nil {
 			e.log.Error("Connections that ended a moment ago are not told of.", zap.Error(err))
 		}

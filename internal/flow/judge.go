@@ -58,25 +58,33 @@ func (t *Tracker) Matches() []uint64 { return t.version.matches }
 // decision is what a judgement counts: the rules that matched.
 type decision struct{ rule, shadowRule uint32 }
 
-// judge writes into e what the policy says of it.
+// judge writes into e what the policy says of it. Where that needs facts which are
+// not known, what was decided before stays.
 func (t *Tracker) judge(e *entry, now int64) decision {
-	before := *e
 	v := t.version
-	e.tables, e.judgeAt = v.tables, 0
 	if v.empty {
-		e.rule, e.shadowRule = NoRule, NoRule
-		e.action, e.reason, e.shadowAction = NoAction, ReasonNone, NoAction
+		e.tables, e.judgeAt = v.tables, 0
+		e.rule, e.action, e.reason = NoRule, NoAction, ReasonNone
+		e.shadowRule, e.shadowAction = NoRule, NoAction
 		t.enforce(e, nil)
 		return decision{NoRule, NoRule}
 	}
 	t.setFacts(e, now-e.first)
+	e.judgeAt = 0
 	if v.aging {
 		if next := v.policy.NextAge(&t.facts); next > 0 {
 			e.judgeAt = e.first + int64(next)
 		}
 	}
 	answer := v.policy.Walk(&t.facts)
-	e.action, e.reason = Action(answer.Action), Reason(answer.Reason)
+	action, reason := Action(answer.Action), Reason(answer.Reason)
+	if reason == ReasonPending && e.tables != 0 && e.reason != ReasonPending {
+		if e.tables == v.tables {
+			return decision{NoRule, NoRule} // nothing is new but its age
+		}
+		action, reason = v.keptAction(e), ReasonKept
+	}
+	e.tables, e.action, e.reason = v.tables, action, reason
 	e.rule, e.shadowRule, e.shadowAction = NoRule, NoRule, NoAction
 	if answer.Index >= 0 {
 		e.rule = uint32(answer.Index)
@@ -85,23 +93,20 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
-	if e.reason == ReasonPending && before.tables != 0 && before.reason != ReasonPending {
-		e.action, e.reason = v.keptAction(&before), ReasonKept
-	}
 	t.enforce(e, answer.Rule)
 	return d
 }
 
 // keptAction is what a connection keeps that was decided before, by a policy that
 // may have been of the other mode, where what the present one asks for is not known.
-func (v *version) keptAction(before *entry) Action {
+func (v *version) keptAction(e *entry) Action {
 	switch {
-	case v.prevent && before.verdict == Blocked:
+	case v.prevent && e.verdict == Blocked:
 		return Block
-	case v.prevent || before.action == NoAction:
+	case v.prevent || e.action == NoAction:
 		return Allow
 	}
-	return before.action
+	return e.action
 }
 
 // enforce makes the action of e a verdict.

@@ -95,9 +95,10 @@ func (s *Settlement) isRefused() bool {
 // settleVerdict writes a verdict as judge would have, had it known more.
 func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
 	v := t.version
-	verdict, action, reason := e.verdict, e.action, e.reason
+	verdict := e.verdict
+	changed := e.action != s.Action || e.reason != s.Reason || e.rule != s.Rule
 	// A change of policy cuts it, and not what it said.
-	byPolicy := reason == ReasonKept || e.tables != v.tables
+	byPolicy := e.reason == ReasonKept || e.tables != v.tables
 	if e.tables != v.tables {
 		e.judgeAt = s.JudgeAt
 	}
@@ -110,7 +111,7 @@ func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
 	if e.drop && s.Reject != RejectByPolicy {
 		e.reject = s.Reject == RejectYes
 	}
-	if verdict != e.verdict || action != e.action || reason != e.reason {
+	if changed || verdict != e.verdict {
 		e.verdictDue = true
 		t.countJudgement(e, decision{s.Rule, s.ShadowRule})
 	}

@@ -1,12 +1,15 @@
 package policy
 
 import (
+	_ "embed" // the schema
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	_ "embed" // the schema
+	"go.yaml.in/yaml/v3"
 )
 
 // Service is what a file for the scheme weir: says besides the policy: where to
@@ -90,9 +93,44 @@ type EventFile struct {
 // serviceKeys are the keys of such a file that are not the policy's.
 var serviceKeys = []string{"logging", "otel", "event_publisher"}
 
-// ServiceKeys are the keys of a file for the scheme weir: that its policy does not
-// have.
-func ServiceKeys() []string { return slices.Clone(serviceKeys) }
+// ServiceKeysOf are those that a file has, of one that can be read.
+func ServiceKeysOf(doc Document) []string {
+	d := &decoder{doc: doc}
+	var keys []string
+	if d.tree = d.parse(doc.Content); d.tree != nil {
+		f, _ := d.cursor(d.tree.root).mapping(slices.Concat(policyKeys, serviceKeys))
+		for _, v := range f {
+			if contains(serviceKeys, v.key) {
+				keys = append(keys, strings.Clone(v.key))
+			}
+		}
+	}
+	return keys
+}
+
+// WithoutService is the content of a file for the scheme weir: without those keys,
+// which may hold secrets: the policy alone. It is written anew; comments stay.
+func WithoutService(content []byte) ([]byte, error) {
+	if len(content) > maxLibrarySize {
+		return nil, fmt.Errorf("the file has %d bytes, and its policy can be told apart in files of at most %d", len(content), maxLibrarySize)
+	}
+	root, _, err := parseYAML(content)
+	if err != nil {
+		return nil, err
+	}
+	if root == nil || len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("the file is no mapping")
+	}
+	m := root.Content[0]
+	kept := m.Content[:0]
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		if !contains(serviceKeys, m.Content[i].Value) {
+			kept = append(kept, m.Content[i], m.Content[i+1])
+		}
+	}
+	m.Content = kept
+	return yaml.Marshal(root)
+}
 
 // LoadService reads those keys, whatever the others say: a policy that is wrong
 // is no reason to send what is seen elsewhere. The error is of type Errors.

@@ -149,6 +149,28 @@ func TestServiceSchemaAccepts(t *testing.T) {
 	}
 }
 
+func TestWithoutService(t *testing.T) {
+	for text, want := range map[string]string{
+		"# head\nmode: detect # now\notel: {endpoint: 'a:1'} # secret\nrules: []\n": "# head\nmode: detect # now\nrules: []\n",
+		`{"otel": {"endpoint": "a:1"}, "mode": "prevent"}`:                          "{\"mode\": \"prevent\"}\n",
+		"logging: &x {level: info}\n":                                               "{}\n",
+	} {
+		got, err := policy.WithoutService([]byte(text))
+		if err != nil || string(got) != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
+	}
+	for _, text := range []string{"[", "- a", "", strings.Repeat("#", 17<<20)} {
+		if _, err := policy.WithoutService([]byte(text)); err == nil {
+			t.Errorf("%.20q is taken for a file", text)
+		}
+	}
+	got, err := policy.WithoutService([]byte(whole))
+	if err != nil || strings.Contains(string(got), "env:") || strings.Contains(string(got), "endpoint") {
+		t.Errorf("%v: %s", err, got)
+	}
+}
+
 func FuzzService(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte("otel: {endpoint: 'a:1'}\nevent_publisher: {file: {path: /x}}"))

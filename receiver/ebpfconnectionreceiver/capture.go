@@ -3,6 +3,7 @@ package ebpfconnectionreceiver
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -39,8 +40,13 @@ func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
 // openReplay makes the engine that replays config.CaptureFile.
 func (r *connectionReceiver) openReplay(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
 	timeouts := config.FlowTable.Timeouts
+	addresses, err := config.captureAddresses()
+	if err != nil {
+		return nil, err
+	}
 	e, err := engine.NewReplay(engine.ReplayConfig{
 		Path:       config.CaptureFile,
+		Host:       addresses,
 		MaxEntries: config.FlowTable.MaxEntries,
 		Timeouts: engine.Timeouts{
 			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,
@@ -54,6 +60,23 @@ func (r *connectionReceiver) openReplay(config *Config, inspect engine.InspectCo
 		return nil, err
 	}
 	return replayEngine{e}, nil
+}
+
+// captureAddresses reads Config.CaptureAddresses.
+func (c *Config) captureAddresses() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for i, text := range c.CaptureAddresses {
+		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+			all = append(all, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("capture_addresses::%d: %q is not accepted: want an address or a prefix, as 192.0.2.1 or 2001:db8::/64", i, text)
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }
 
 // captureEnd is what follows the end of a capture.

@@ -34,6 +34,8 @@ type Inspector struct {
 	cookie   uint64
 	learner  learner
 	message  dns.Message
+	held     int    // bytes, by all parsers
+	holders  holder // a ring, from the one that has held something longest
 	counts   [counterCount]uint64
 
 	now         time.Time // of the packet at hand
@@ -50,6 +52,7 @@ func New(c Config) *Inspector {
 		queries: dns.NewTable(c.MaxQueries, c.QueryTimeout), asked: map[uint64]askedQuery{},
 	}
 	i.budget.OnEvict = i.evicted
+	i.holders.prev, i.holders.next = &i.holders, &i.holders
 	i.SetPolicy(Version{Policy: policy.Observe()}, time.Time{})
 	return i
 }
@@ -84,6 +87,19 @@ type Packet struct {
 	Payload []byte
 	// Missing is how many bytes of the payload there were behind Payload.
 	Missing int
+	// LeftOut is what packets of TCP said that are not shown; nil where all are.
+	LeftOut *LeftOut
+}
+
+// LeftOut is what somebody else knows of the packets of a TCP connection.
+type LeftOut struct {
+	// Initial are the sequence numbers of each end's SYN, valid with HasInitial.
+	Initial    [2]uint32
+	HasInitial [2]bool
+	// Acked are the highest acknowledgment numbers that each end has sent before the
+	// packet at hand, valid with HasAcked.
+	Acked    [2]uint32
+	HasAcked [2]bool
 }
 
 // Packet takes a packet of a connection, which is opened when it is the first. It
@@ -113,6 +129,7 @@ func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
 		i.segment(c, p)
 	}
 	i.settle(c)
+	i.weigh(c)
 	return action
 }
 

@@ -35,19 +35,23 @@ type Settlement struct {
 // Window says which bytes of an end are still wanted.
 type Window struct {
 	Wants bool
-	// Skips: those before the sequence number Until need not be seen.
-	Skips bool
-	Until uint32
+	// Skips: those from the sequence number From up to Until need not be seen.
+	Skips       bool
+	From, Until uint32
 }
 
 // leastSkip is the least number of bytes that it is worth to leave out.
 const leastSkip = 16 << 10
 
+// mostSkip is the largest number of bytes that are left out without a look: with
+// half of the sequence numbers nobody could tell before from behind.
+const mostSkip = 1 << 28
+
 // settle tells what is new of a connection.
 func (i *Inspector) settle(c *conn) {
 	windows := [2]Window{i.window(c, client), i.window(c, server)}
 	j := &c.judged
-	if c.told.same(j) && windows == c.windows && c.application == c.toldApp {
+	if c.told.same(j) && windows[client].same(c.windows[client]) && windows[server].same(c.windows[server]) && c.application == c.toldApp {
 		return
 	}
 	c.told, c.windows, c.toldApp = *j, windows, c.application
@@ -68,6 +72,11 @@ func (v *verdict) same(o *verdict) bool {
 		v.shadowRule == o.shadowRule && v.shadowAction == o.shadowAction
 }
 
+// same says whether two windows end alike. Where they begin moves with what comes.
+func (w Window) same(o Window) bool {
+	return w.Wants == o.Wants && w.Skips == o.Skips && w.Until == o.Until
+}
+
 // window is what is still wanted of an end.
 func (i *Inspector) window(c *conn, end int) Window {
 	if c.phase == done {
@@ -82,18 +91,21 @@ func (i *Inspector) window(c *conn, end int) Window {
 	w := Window{Wants: true}
 	s := c.streams.Stream(end)
 	if at := s.Offset(); s.Begun() && at != everything && at > c.seen[end] && at-c.seen[end] >= leastSkip {
-		w.Skips, w.Until = true, s.Sequence(at)
+		if to := c.skipTo[end]; to <= c.seen[end] || to > at {
+			c.skipTo[end] = min(at, c.seen[end]+mostSkip)
+		}
+		w.Skips, w.From, w.Until = true, s.Sequence(c.seen[end]), s.Sequence(c.skipTo[end])
 	}
 	return w
 }
 
 // Judged says how far an end's bytes have been judged: those before the sequence
 // number can go on, none of those from there on before there is a verdict. With all,
-// they all can, unless the connection is blocked. It is for TCP.
+// they all can, unless the connection is blocked; so they can where it is not TCP.
 func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
 	c := i.byID[id]
 	switch {
-	case c == nil || c.phase == done:
+	case c == nil || c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
 		return 0, true
 	case c.phase == detecting && end == server:
 		return 0, true // it settles nothing (DESIGN section 2)

@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/engine/inspector"
+	"github.com/weirnet/weir/internal/names"
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// look looks into the kernel's connections: copies of their packets go to the
+// inspector, and what it finds out goes into the kernel's entries and to the sink.
+type look struct {
+	data *datapath.Datapath
+	log  *zap.Logger
+
+	mu        sync.Mutex // guards the rest: a change of policy comes from elsewhere
+	inspector *inspector.Inspector
+	names     *names.Table
+	version   *version
+	seen      map[uint64]*lookedAt // by connection id
+	// gone are connections that the inspector gave up, of which copies may still be
+	// under way: those of this second, and of the one before.
+	gone, goneBefore map[uint64]struct{}
+	settlements      []datapath.Settlement
+	of               []*lookedAt
+	counts           lookCounts
+	said             pendingExchanges
+}
+
+// lookedAt is a connection of which copies have come.
+type lookedAt struct {
+	id  uint64
+	key datapath.FlowKey
+	// wants is what the inspector wants of each end.
+	wants [2]inspector.Window
+	// credit is what the kernel may still copy of each end.
+	credit [2]int
+	tcp    bool
+	// listed: it is in look.of, at that index.
+	listed bool
+	at     int
+}
+
+// lookCounts are what became of settlements that the kernel did not take.
+type lookCounts struct{ gone, stale, busy, refused uint64 }
+
+func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
+	l := &look{
+		data: data, log: log, names: names.NewTable(names.Limits{}),
+		seen: map[uint64]*lookedAt{}, gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
+	}
+	l.inspector = inspector.New(inspector.Config{
+		Report: c.Report, MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
+	})
+	return l
+}
+
+// copies takes what the kernel has copied.
+func (l *look) copies(batch []datapath.Copy) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range batch {
+		c := &batch[i]
+		if c.Ended {
+			l.ended(c)
+		} else {
+			l.copy(c)
+		}
+		if len(l.inspector.Settlements()) >= settleAtOnce {
+			l.take()
+		}
+	}
+	l.take()
+}
+
+// settleAtOnce is how many settlements wait for the kernel at most.
+const settleAtOnce = 64
+
+// copy shows a packet to the inspector.
+func (l *look) copy(c *datapath.Copy) {
+	k := l.seen[c.ID]
+	of := inspector.Connection{
+		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
+		FirstSeen: c.First, Loopback: c.Loopback,
+	}
+	if k == nil {
+		if l.isGone(c.ID) {
+			return
+		}
+		k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
+		for end := range 2 {
+			k.wants[end].Wants, k.credit[end] = true, k.most()
+		}
+		l.seen[c.ID] = k
+		of.Names = l.names.Lookup(c.Tuple.Destination, c.Time)
+	}
+	k.credit[c.End] = c.Credit
+	p := inspector.Packet{
+		Time: c.Time, End: c.End, Seq: c.Seq, Ack: c.Ack, Flags: c.Flags, Payload: c.Payload, Missing: c.Missing,
+	}
+	if k.tcp {
+		p.LeftOut = &inspector.LeftOut{Initial: c.Initial, HasInitial: c.HasInitial, Acked: c.Acked, HasAcked: c.HasAcked}
+	} else if c.Fragment {
+		p.Missing = max(p.Missing, 1) // how much is in the others is not told
+	}
+	l.inspector.Packet(&of, &p)
+	if k.needsCredit(c.End) {
+		l.list(k)
+	}
+}
+
+// ended lets go of a connection that is over: the record of its end waits for that.
+func (l *look) ended(c *datapath.Copy) {
+	k := l.seen[c.ID]
+	if k == nil {
+		k = &lookedAt{id: c.ID, key: c.Key}
+	}
+	l.inspector.Ended(c.ID, c.Time)
+	l.take()
+	l.settlement(k).Done = true
+	delete(l.seen, c.ID)
+}
+
+// over says that the end of a connection was told, whether or not it is looked into.
+func (l *look) over(ids []uint64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		if l.seen[id] != nil {
+			l.inspector.Ended(id, now)
+			delete(l.seen, id)
+		}
+	}
+	l.take()
+}
+
+// forgotten is called by the inspector with a connection that it does not know any
+// more.
+func (l *look) forgotten(id uint64) {
+	if l.seen[id] != nil {
+		l.gone[id] = struct{}{}
+	}
+}
+
+func (l *look) isGone(id uint64) bool {
+	_, now := l.gone[id]
+	_, before := l.goneBefore[id]
+	return now || before
+}
+
+// expire gives up what has waited too long.
+func (l *look) expire(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inspector.Expire(now)
+	l.take()
+	for id := range l.goneBefore {
+		delete(l.seen, id)
+	}
+	clear(l.goneBefore)
+	l.gone, l.goneBefore = l.goneBefore, l.gone
+}
+
+// finish tells what is left at an orderly end.
+func (l *look) finish(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inspector.Finish(now)
+	l.take()
+}
+
+// setPolicy judges connections by the policy that is in force now.
+func (l *look) setPolicy(v *version, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.version = v
+	l.inspector.SetPolicy(inspector.Version{
+		Tables: v.tables, Generation: v.generation, Policy: v.policy.Without(now), Rules: v.rules,
+	}, now)
+	l.take()
+}
+
+// take writes what the inspector has found into the kernel's entries, and keeps its
+// records for the sink.
+func (l *look) take() {
+	for i := range l.inspector.Settlements() {
+		l.settle(&l.inspector.Settlements()[i])
+	}
+	l.said.add(l.inspector.Exchanges())
+	l.inspector.Reset()
+	l.write()
+}
+
+// pending says whether there are records of exchanges that were complete by then.
+func (l *look) pending(until time.Time) bool { return l.said.pending(until) }
+
+// tell hands over the records of exchanges up to a time.
+func (l *look) tell(until time.Time, hand func([]telemetry.Exchange)) { l.said.hand(until, hand) }

@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/engine/inspector"
+)
+
+// What the kernel may copy of an end before it is told to go on: bytes of TCP, and
+// datagrams of UDP. It is told when half of that is left.
+const (
+	copyBytes     = 256 << 10
+	copyDatagrams = 64
+)
+
+func (k *lookedAt) most() int {
+	if k.tcp {
+		return copyBytes
+	}
+	return copyDatagrams
+}
+
+func (k *lookedAt) needsCredit(end int) bool {
+	return k.wants[end].Wants && k.credit[end] < k.most()/2
+}
+
+// settle takes over what the inspector has found of a connection.
+func (l *look) settle(s *inspector.Settlement) {
+	k := l.seen[s.ID]
+	if k == nil {
+		return // it is over
+	}
+	to := l.settlement(k)
+	k.wants = s.Windows
+	to.Application = applicationNumber(s.Application)
+	to.Done = !s.Windows[0].Wants && !s.Windows[1].Wants
+	if s.Action == 0 {
+		return
+	}
+	to.Judged, to.Tables, to.Rule, to.Reject = true, s.Tables, s.Rule, l.version.rejectOf(s.Rule)
+	to.Action, to.Reason = uint8(s.Action), uint8(s.Reason)
+	to.ShadowRule, to.ShadowAction = s.Matched, uint8(s.ShadowAction)
+	to.JudgeAt = s.JudgeAt
+}
+
+// settlement is the one of k that waits to be written.
+func (l *look) settlement(k *lookedAt) *datapath.Settlement {
+	l.list(k)
+	return &l.settlements[k.at]
+}
+
+func (l *look) list(k *lookedAt) {
+	if k.listed {
+		return
+	}
+	k.listed, k.at = true, len(l.of)
+	l.of = append(l.of, k)
+	l.settlements = append(l.settlements, datapath.Settlement{Key: k.key, ID: k.id})
+}
+
+// write writes the settlements that wait into the kernel's entries.
+func (l *look) write() {
+	if len(l.of) == 0 {
+		return
+	}
+	for i, k := range l.of {
+		k.listed = false
+		if !l.settlements[i].Done {
+			for end := range 2 {
+				l.settlements[i].Windows[end] = k.window(end)
+			}
+		}
+	}
+	results, err := l.data.Settle(l.settlements)
+	if err != nil {
+		l.log.Error("What was found out about connections cannot be written into the kernel's table.", zap.Error(err))
+	}
+	for i, r := range results {
+		switch r {
+		case datapath.Settled:
+		case datapath.SettledGone, datapath.SettledOtherEpoch:
+			l.counts.gone++
+		case datapath.SettledOtherTables:
+			l.counts.stale++
+		case datapath.SettledBusy:
+			l.counts.busy++
+		default:
+			l.counts.refused++
+			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", l.settlements[i]))
+		}
+	}
+	clear(l.of)
+	clear(l.settlements)
+	l.of, l.settlements = l.of[:0], l.settlements[:0]
+}
+
+// window says how far an end is looked into from now on.
+func (k *lookedAt) window(end int) *datapath.Window {
+	w := &k.wants[end]
+	if !w.Wants {
+		k.credit[end] = 0
+		return &datapath.Window{}
+	}
+	k.credit[end] = k.most()
+	to := &datapath.Window{Credit: k.credit[end]}
+	if w.Skips {
+		to.From, to.Until = w.From, w.Until
+	}
+	return to
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+const (
+	// What is told of exchanges waits so long for the kernel's events of the time
+	// before, which are read every 50 ms.
+	tellAfter    = 100 * time.Millisecond
+	tellInterval = 50 * time.Millisecond
+)
+
+// lookFor says which connections are to be looked into, for a policy that is in force
+// now: those that rules cannot decide by the packet, and where anything is to be told
+// of, or learned from DNS, all.
+func (e *Engine) lookFor(v *version, now time.Time) error {
+	needed := map[string]bool{}
+	for _, c := range v.policy.Capabilities() {
+		needed[c] = true
+	}
+	r := &e.config.Inspect.Report
+	err := e.data.SetLook(datapath.Look{
+		TCP:     r.HTTP || r.TLS || r.DNS || r.SSH || needed["names"],
+		UDP:     r.TLS || r.DNS || needed["names"], // QUIC is told of as TLS is
+		Pending: v.policy.NeedsFacts(),
+	})
+	if err != nil {
+		return fmt.Errorf("look into connections: %w", err)
+	}
+	e.look.setPolicy(v, now)
+	return nil
+}
+
+// lookInto looks into connections until Shutdown.
+func (e *Engine) lookInto(sink Sink) {
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := e.data.ReadCopies(e.look.copies); err != nil {
+			e.log.Error("Copies of packets cannot be read any more; nothing is found out about connections that would need them.", zap.Error(err))
+		}
+	})
+	tell := time.NewTicker(tellInterval)
+	defer tell.Stop()
+	expired := time.Now()
+	for ended := false; !ended; {
+		select {
+		case now := <-tell.C:
+			if now.Sub(expired) >= time.Second {
+				expired = now
+				e.look.expire(now)
+			}
+			e.tellExchanges(now.Add(-tellAfter), sink)
+		case <-e.stop:
+			ended = true
+		}
+	}
+	if err := e.data.StopReadingCopies(); err != nil {
+		e.log.Error("The last copies of packets cannot be read.", zap.Error(err))
+	}
+	running.Wait()
+	e.look.finish(time.Now())
+}
+
+// tellExchanges hands over the exchanges that were complete by then.
+func (e *Engine) tellExchanges(until time.Time, sink Sink) {
+	e.handing.Lock()
+	defer e.handing.Unlock()
+	e.look.tell(until, exchangesOf(sink))
+}
+
+func exchangesOf(s Sink) func([]telemetry.Exchange) {
+	if s.Exchanges == nil {
+		return func([]telemetry.Exchange) {}
+	}
+	return s.Exchanges
+}

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirnet/weir/internal/telemetry"
+)
+
+// pendingExchanges are records of exchanges that wait to be handed over in their place
+// among those of connections, which the kernel tells by another way: behind the
+// start of their connection, before its end.
+type pendingExchanges struct {
+	mu sync.Mutex
+	// waiting are in the order in which they were complete.
+	waiting []telemetry.Exchange
+	lost    uint64
+}
+
+// maxPendingExchanges bounds those that wait; what comes beyond is lost, and counted.
+const maxPendingExchanges = 1 << 16
+
+func (p *pendingExchanges) add(said []telemetry.Exchange) {
+	if len(said) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	observed := time.Now()
+	for i := range said {
+		if len(p.waiting) == maxPendingExchanges {
+			p.lost += uint64(len(said) - i)
+			return
+		}
+		// They come nearly in order.
+		at := len(p.waiting)
+		for at > 0 && completed(&p.waiting[at-1]).After(completed(&said[i])) {
+			at--
+		}
+		p.waiting = slices.Insert(p.waiting, at, said[i])
+		p.waiting[at].Observed = observed
+	}
+}
+
+// pending says whether there are any that were complete by then.
+func (p *pendingExchanges) pending(until time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting) > 0 && !completed(&p.waiting[0]).After(until)
+}
+
+// ready is how many were complete by then.
+func (p *pendingExchanges) ready(until time.Time) int {
+	n := 0
+	for n < len(p.waiting) && !completed(&p.waiting[n]).After(until) {
+		n++
+	}
+	return n
+}
+
+// hand hands over those that were complete by then.
+func (p *pendingExchanges) hand(until time.Time, to func([]telemetry.Exchange)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.ready(until)
+	if n == 0 {
+		return
+	}
+	to(p.waiting[:n])
+	p.waiting = slices.Delete(p.waiting, 0, n)
+}
+
+func completed(e *telemetry.Exchange) time.Time {
+	if e.Answered.After(e.Time) {
+		return e.Answered
+	}
+	return e.Time
+}
+
+func (p *pendingExchanges) countLost() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
+}
