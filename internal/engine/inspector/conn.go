@@ -138,9 +138,11 @@ func (i *Inspector) end(c *conn) {
 		c.streams.Finish()
 		i.pump(c, client)
 		if c.phase == detecting && c.sealed == nil {
-			i.now = c.last
+			now := i.now
+			i.now = c.last // what it said was said by then
 			i.silent(c)
 			i.pump(c, server)
+			i.now = now
 		}
 		for end := range 2 {
 			if c.phase == reading && !c.closed[end] {
