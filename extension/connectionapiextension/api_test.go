@@ -216,6 +216,12 @@ func TestHealth(t *testing.T) {
 		Status: "ok", Problems: []string{}, Version: "1.2.3", Generation: 1, Mode: "prevent", Rules: 1, Interfaces: 1,
 		Flows: 2, FlowsMost: 100, Lost: map[string]uint64{"flow_table_full": 4},
 	}, h)
+	require.NoError(t, os.WriteFile(filepath.Join(b.dir, "policy.yaml"), []byte("mode: no\n"), 0o600))
+	require.Eventually(t, func() bool {
+		b.get("/v1/health", &h)
+		return h.Status == "degraded"
+	}, 20*time.Second, 50*time.Millisecond)
+	assert.Contains(t, h.Problems[0], "policy.yaml:1:7: mode")
 	b.Attach(b.engine)()
 	b.get("/v1/health", &h)
 	assert.Equal(t, "degraded", h.Status)

@@ -94,6 +94,9 @@ func (a *api) getHealth(w http.ResponseWriter, _ *http.Request) error {
 			problem(err.Error())
 		default:
 			told.Mode = d.Policy.Mode.String()
+			if d.Problem != nil {
+				problem(d.Problem.Error())
+			}
 			// The engine's state is up to a second old.
 			if engine != nil && told.Generation != d.Number && a.now().Sub(d.Loaded) > 2*time.Second {
 				problem("the policy in force is not that of the extension which holds it")

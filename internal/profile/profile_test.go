@@ -60,9 +60,11 @@ func TestTopOverTime(t *testing.T) {
 func TestNames(t *testing.T) {
 	p := New()
 	p.Exchanges([]telemetry.Exchange{
-		{HTTP: &telemetry.HTTPExchange{Host: "a.example"}}, {TLS: &telemetry.TLSExchange{ServerName: "a.example"}},
+		{HTTP: &telemetry.HTTPExchange{Host: "a.example"}},
+		{TLS: &telemetry.TLSExchange{ServerName: "a.example"}},
 		{DNS: &telemetry.DNSExchange{Name: "b.example"}, Judgement: telemetry.Judgement{Verdict: telemetry.Blocked}},
-		{SSH: &telemetry.SSHExchange{}}, {DNS: &telemetry.DNSExchange{Name: string(make([]byte, 1000))}},
+		{SSH: &telemetry.SSHExchange{}},
+		{DNS: &telemetry.DNSExchange{Name: string(make([]byte, 1000))}},
 	}, began)
 	top := p.Top(Names, ByConnections, time.Hour, 10, began)
 	require.Len(t, top, 3)
