@@ -289,8 +289,13 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     judge_again(&k, f, now);
 
   int counted = note_packet(skb, &k, f, p, arrival);
-  if (f->flags & FLOW_DROP)
+  if (f->flags & FLOW_DROP) {
+    // The end of a connection that was cut, on its way to the other hook.
+    if (judged && (f->flags & FLOW_CLOSED) && p->protocol == IPPROTO_TCP && !p->payload_bytes &&
+        !p->is_later_fragment && (p->tcp_flags & TCP_FLAG_RST_))
+      return PASS;
     return blocked(skb, l2, &k, f, p, egress, now);
+  }
   if (opening == CANDIDATE && p->payload_bytes && (f->flags & FLOW_PREVENT) && is_holding()) {
     // A server that knows the client would take it before anybody has judged the
     // connection that the SYN wants. Without an answer it comes again without.
