@@ -62,6 +62,17 @@ func holding(t *testing.T, p string, c HoldConfig, then func(j *judge, h *Held))
 func (j *judge) start() {
 	ended := make(chan error)
 	go func() { ended <- j.d.ReadHeld(j.take) }()
+	for until := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		j.d.holding.Lock()
+		reads := j.d.hold.state.Alive != 0
+		j.d.holding.Unlock()
+		if reads {
+			break
+		}
+		if time.Now().After(until) {
+			j.t.Fatal("nobody reads")
+		}
+	}
 	j.stopIt = func() {
 		if err := j.d.StopReadingHeld(); err != nil {
 			j.t.Error(err)
