@@ -36,6 +36,10 @@ test: build ## all tests; those that need the kernel run as root only, with sudo
 	@scripts/setup.sh test
 	@scripts/test.sh
 
+.PHONY: score
+score: ## what a replay tells of recorded traffic, beside what other tools tell of it; needs ../shared/corpora
+	go test ./internal/engine -run '^TestScore$$' -count=1 -v
+
 .PHONY: test-kernels
 test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20 minutes; KERNELS selects
 	@scripts/setup.sh kernels
@@ -58,7 +62,7 @@ build-wide: ## bin/weir-wide, with more exporters; several minutes at first
 	@scripts/build.sh builder-config.wide.yaml build-wide weir-wide
 
 .PHONY: weirctl
-weirctl: ## bin/weirctl, which takes away what Weir left in the kernel
+weirctl: ## bin/weirctl, the command-line companion (docs/weirctl.md)
 	@scripts/setup.sh build
 	@mkdir -p bin
 	go build -ldflags='-s -w' -o bin/weirctl ./cmd/weirctl

@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"time"
+
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
+	"github.com/weirnet/weir/internal/policy"
 )
 
 // What the kernel may copy of an end before it is told to go on: bytes of TCP, and
@@ -31,8 +34,13 @@ func (l *look) settle(s *inspector.Settlement) {
 	if k == nil {
 		return // it is over
 	}
-	to := l.settlement(k)
 	k.wants = s.Windows
+	if k.hold != nil && k.hold.allowed && s.Action == policy.Block && l.inspector.AnswersDue(s.ID) {
+		k.hold.ending, k.hold.endingSince = true, time.Now()
+		k.hold.last = *s
+		return
+	}
+	to := l.settlement(k)
 	to.Application = applicationNumber(s.Application)
 	to.Done = !s.Windows[0].Wants && !s.Windows[1].Wants
 	if s.Action == 0 {
@@ -90,9 +98,23 @@ func (l *look) write() {
 			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", l.settlements[i]))
 		}
 	}
+	var held []*lookedAt
+	for i, k := range l.of {
+		if k.hold == nil {
+			continue
+		}
+		held = append(held, k)
+		if i < len(results) && results[i] == datapath.Settled && l.settlements[i].Judged {
+			k.hold.blocked = l.settlements[i].Action == uint8(policy.Block)
+			k.hold.allowed = !k.hold.blocked
+		}
+	}
 	clear(l.of)
 	clear(l.settlements)
 	l.of, l.settlements = l.of[:0], l.settlements[:0]
+	for _, k := range held {
+		l.release(k)
+	}
 }
 
 // window says how far an end is looked into from now on.

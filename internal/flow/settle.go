@@ -115,10 +115,10 @@ func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
 	switch {
 	case changed || verdict != e.verdict:
 		e.verdictDue = true
-		t.countJudgement(e, decision{s.Rule, s.ShadowRule})
+		t.countJudgement(e, decision{rule: s.Rule, shadowRule: s.ShadowRule})
 	case shadowRule != e.shadowRule || shadowAction != e.shadowAction:
 		e.verdictDue = true
-		t.countMatches(decision{NoRule, s.ShadowRule})
+		t.countMatches(decision{rule: NoRule, shadowRule: s.ShadowRule})
 	}
 	switch {
 	case e.closed:

@@ -1,6 +1,7 @@
 package ebpfconnectionreceiver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -22,6 +23,11 @@ type replayEngine struct{ *engine.Replay }
 
 // LastGeneration is 0: a capture begins anew.
 func (e replayEngine) LastGeneration() uint64 { return 0 }
+
+// Blocked is not asked of a replay: each one counts anew.
+func (e replayEngine) Blocked() (since time.Time, n uint64, err error) {
+	return since, 0, errors.New("a replay has no counters that outlive it")
+}
 
 func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
 

@@ -78,7 +78,8 @@ on_error: {malformed: block, limit: block, not_seen: allow, overload: block}`
 	w.expect("conflict", w.verdict(4), "block error.malformed evil")
 	w.expect("records", w.briefs(), `
 1 http 0 | block error.malformed evil (there are several Content-Lengths, which differ)
-2 http 0 | block error.limit evil (the header section is longer than the limit)`)
+2 http 0 | block error.limit evil (the header section is longer than the limit)
+3 http 1.1 GET a.example/evil 200 | allow error.not_seen evil`)
 	counts := map[string]uint64{}
 	w.Counters(func(c inspector.Counter, n uint64) { counts[c.String()] = n })
 	if counts["opened"] != 4 || counts["not_seen"] != 1 || counts["distrusted"] != 1 {
@@ -305,8 +306,8 @@ func TestJudged(t *testing.T) {
 	begin := k.next[0]
 	at := func(want uint32) {
 		t.Helper()
-		if until, all := w.Judged(1, 0); all || until != want {
-			t.Errorf("%d (all %v), want %d", until-begin, all, want-begin)
+		if until, how := w.Judged(1, 0); how != inspector.Part || until != want {
+			t.Errorf("%d (%v), want %d", until-begin, how, want-begin)
 		}
 	}
 	at(begin)
@@ -319,7 +320,7 @@ func TestJudged(t *testing.T) {
 	at(next)
 	k.client("\r\n01234")
 	at(k.next[0] + 5)
-	if _, all := w.Judged(1, 1); all {
-		t.Error("all of the server's bytes are judged")
+	if _, how := w.Judged(1, 1); how != inspector.All {
+		t.Error("a response is held, of which no rule asks for anything")
 	}
 }
