@@ -33,7 +33,12 @@ type judge struct {
 // of.
 func holding(t *testing.T, p string, c HoldConfig, then func(j *judge, h *Held)) (*Datapath, *judge) {
 	t.Helper()
-	d, err := Open(Config{MaxEntries: 1 << 16, Include: []string{near}}, zaptest.NewLogger(t))
+	return holdingAt(t, Config{MaxEntries: 1 << 16, Include: []string{near}}, p, c, then)
+}
+
+func holdingAt(t *testing.T, config Config, p string, c HoldConfig, then func(j *judge, h *Held)) (*Datapath, *judge) {
+	t.Helper()
+	d, err := Open(config, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}

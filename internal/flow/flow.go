@@ -238,10 +238,12 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 		}
 		e.tcp.settle(end)
 	}
+	// Another interface has let it pass.
+	seenBefore := h.Judged || !h.Egress && h.Above
 	var result Result
 	switch {
 	case !e.drop:
-	case h.Judged && e.closed && p.Protocol == packet.TCP && !isLater(p) && p.PayloadLength == 0 && flagged(p, packet.RST):
+	case seenBefore && e.closed && p.Protocol == packet.TCP && !isLater(p) && p.PayloadLength == 0 && flagged(p, packet.RST):
 		return result, events // the end of a connection that was cut, on its way to the other hook
 	default:
 		result = t.blocked(e, p)
@@ -251,7 +253,7 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 	case what == candidate && p.PayloadLength > 0 && e.prevent && t.hold.On:
 		t.counters[SYNDataDropped]++
 		result.Drop = true
-	case e.held && what != candidate && (counted || !h.Judged && (h.Egress || !h.Above)):
+	case e.held && what != candidate && (counted || !seenBefore):
 		result = t.holdPacket(e, p)
 	}
 	if counted && e.looked && what != candidate && !e.drop {
