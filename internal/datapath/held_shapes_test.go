@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -489,5 +490,41 @@ func TestHeldDatagrams(t *testing.T) {
 	client.SetReadDeadline(time.Now().Add(3 * time.Second))
 	if n, err := client.Read(b); err != nil || n != 6 {
 		t.Error(n, err)
+	}
+}
+
+// TestHoldMutants: the faults of the programs that hold packets are noticed.
+func TestHoldMutants(t *testing.T) {
+	shipped := loadHold
+	defer func() { loadHold = shipped }()
+	loadHold = func() (*ebpf.CollectionSpec, error) {
+		return ebpf.LoadCollectionSpec("testdata/hold_mutants_bpfel.o")
+	}
+	for _, m := range []struct {
+		number int
+		name   string
+		stale  bool
+	}{
+		{0, "no fault", false},
+		{28, "windows are not respected", false},
+		{29, "what is sent on may be another connection's", true},
+		{30, "what is sent again is not held", false},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			s := newStranger(t, needsFacts, nil)
+			setMutantOf(t, s.d.hold.programs.Hold, m.number)
+			var wrong string
+			if m.stale {
+				s.segment(packet.ACK, s.seq, s.ack, "abc")
+				s.j.wait("request", func(l []Held) bool { return len(l) == 1 })
+				wrong = stale(s)
+			} else {
+				wrong = resent(s)
+			}
+			t.Logf("%s", wrong)
+			if (wrong == "") != (m.number == 0) {
+				t.Errorf("noticed: %q", wrong)
+			}
+		})
 	}
 }
