@@ -195,6 +195,8 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
   if (w.at->can && !d->action) {
     d->rule = NO_RULE;
     d->reason = REASON_PENDING;
+    d->reject = REJECT_BY_POLICY; // of the rule at which the walk ended, undecided
+    d->by_duration = 0;
   }
   return 0;
 }

@@ -213,7 +213,7 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		r.ids[k] = e.ID
 	}
 	expected := r.answers(s, &p, result)
-	if result.Held {
+	if result.Held && answer == redirect {
 		r.comeBack(t, &p)
 	} else if expected == redirect {
 		if r.answered[p.Source]++; r.answered[p.Source] > rejectBurst {
