@@ -309,3 +309,61 @@ func TestRoomIsUsedUp(t *testing.T) {
 		})
 	}
 }
+
+// TestKeptWithoutAgent: what is kept when the process ends goes on answering what
+// waits for user space by on_error.agent_down, and the next process holds again.
+func TestKeptWithoutAgent(t *testing.T) {
+	for answer, passes := range map[string]bool{"allow": true, "block": false} {
+		t.Run(answer, func(t *testing.T) {
+			p := newPeer(t)
+			text := "mode: prevent\nreject: never\non_error: {agent_down: " + answer + "}\nrules: [{name: w, action: block, layer7: {http: [bad.example]}}, {name: rest, action: allow}]"
+			d, j := holding(t, text, HoldConfig{}, nil)
+			if err := d.SetKeep(true); err != nil {
+				t.Fatal(err)
+			}
+			held, accepted := dialled(t, p, "tcp4", false)
+			waiting := <-accepted
+			defer waiting.Close()
+			held.Write([]byte("x"))
+			j.wait("byte", func(l []Held) bool { return len(l) > 0 })
+			j.stop()
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := netlink.LinkByName(tapName); err == nil {
+				t.Error("the device is still there")
+			}
+			fresh, accepted := dialled(t, p, "tcp4", false)
+			server := <-accepted
+			defer server.Close()
+			for client, server := range map[net.Conn]net.Conn{held: waiting, fresh: server} {
+				client.Write([]byte("more"))
+				server.SetReadDeadline(time.Now().Add(700 * time.Millisecond))
+				n, err := server.Read(make([]byte, 100))
+				if passes != (n > 0) {
+					t.Errorf("%d bytes came: %v", n, err)
+				}
+			}
+			d, err := Open(Config{MaxEntries: 1 << 16, Include: []string{near}}, zaptest.NewLogger(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if err := d.SetHold(true, HoldConfig{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Attach(); err != nil {
+				t.Fatal(err)
+			}
+			j = &judge{t: t, d: d}
+			j.start()
+			defer j.stop()
+			last, _ := dialled(t, p, "tcp4", false)
+			last.Write([]byte("again"))
+			j.wait("byte", func(l []Held) bool { return len(l) > 0 && string(l[len(l)-1].Payload) == "again" })
+			if err := d.SetKeep(false); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
