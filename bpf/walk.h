@@ -194,6 +194,7 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
     d->shadow_rule = NO_RULE;
   if (w.at->can && !d->action) {
     d->rule = NO_RULE;
+    d->reject = REJECT_BY_POLICY; // not that of the rule the walk stopped at
     d->reason = REASON_PENDING;
     d->reject = REJECT_BY_POLICY; // of the rule at which the walk ended, undecided
     d->by_duration = 0;
