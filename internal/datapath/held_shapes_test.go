@@ -391,23 +391,24 @@ func stale(s *stranger) (wrong string) {
 // TestMidStream: what began unseen is answered by on_error.
 func TestMidStream(t *testing.T) {
 	for _, c := range []struct{ onError, rule, gets string }{
-		{"on_error: block", "{name: w, action: block, layer7: {http: [bad.example]}}", ""},
-		{"on_error: allow", "{name: w, action: block, layer7: {http: [bad.example]}}", "abc"},
-		{"on_error: block", "{name: w, action: allow, layer7: {http: [good.example]}}", ""},
-		{"on_error: allow", "{name: w, action: allow, layer7: {http: [good.example]}}", ""}, // passed over
+		{"{not_seen: block}", "{name: w, action: block, layer7: {http: [bad.example]}}", ""},
+		{"{not_seen: allow}", "{name: w, action: block, layer7: {http: [bad.example]}}", "abc"},
+		{"{not_seen: block}", "{name: w, action: allow, layer7: {http: [good.example]}}", ""},
+		{"{not_seen: allow}", "{name: w, action: allow, layer7: {http: [good.example]}}", ""}, // passed over
+		{"{not_seen: keep}", "{name: w, action: allow, layer7: {http: [good.example]}}", "abc"},
 	} {
 		t.Run(c.onError+c.rule, func(t *testing.T) {
 			rest := "default_action: allow\n"
 			if strings.Contains(c.rule, "good") {
 				rest = ""
 			}
-			s := newStranger(t, "mode: prevent\nreject: never\n"+rest+c.onError+"\nrules: ["+c.rule+"]", nil)
+			s := newStranger(t, "mode: prevent\nreject: never\n"+rest+"on_error: "+c.onError+"\nrules: ["+c.rule+"]", nil)
 			forget(t, s.d)
 			s.segment(packet.ACK, s.seq, s.ack, "abc")
 			if got := s.gets(soon); got != c.gets {
 				t.Errorf("the server got %q, not %q", got, c.gets)
 			}
-			if counter(t, s.d, "unheld") == 0 {
+			if (counter(t, s.d, "unheld") == 0) != strings.Contains(c.onError, "keep") {
 				t.Error("it is not counted")
 			}
 		})

@@ -13,6 +13,7 @@ func (w *twins) setReading(t testing.TB) {
 	if !w.hold.On || time.Since(w.beaten) < heartbeat {
 		return
 	}
+	w.datapath.hold.state.OpenUntil = uint64(w.hold.OpenUntil)
 	if err := w.datapath.beat(true); err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,9 @@ func (d *Datapath) startHold(c HoldConfig) (err error) {
 	}
 	h.state.Mark = binary.NativeEndian.Uint32(random[:])
 	h.state.Device = uint32(h.tap.index)
+	if h.state.OpenUntil, err = monotonicAt(d.Since.Add(openBefore)); err != nil {
+		return err
+	}
 	h.configure(c)
 	d.hold = h
 	if err := d.putHoldState(); err != nil {
@@ -218,6 +221,11 @@ func (d *Datapath) loadHold() (loaded bpf.HoldPrograms, err error) {
 	}
 	return loaded, nil
 }
+
+// openBefore is for how long after Weir first attached a connection that is first seen
+// in the middle, which the host's sockets do not tell of, counts as one that was open
+// by then.
+const openBefore = time.Minute
 
 // heartbeat is how often user space says that it reads; the kernel waits for it for
 // a second (bpf/hold_state.h).

@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"flag"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -94,6 +95,9 @@ func (w *twins) round(t testing.TB, r *rand.Rand) {
 		t.Fatal(err)
 	}
 	w.hold = flow.Hold{On: r.IntN(2) == 0, OnOpening: r.IntN(2) == 0}
+	if r.IntN(2) == 0 {
+		w.hold.OpenUntil = math.MaxInt64
+	}
 	w.beaten = time.Time{}
 	if err := w.datapath.SetHold(w.hold.On, HoldConfig{OnOpening: w.hold.OnOpening}); err != nil {
 		t.Fatal(err)

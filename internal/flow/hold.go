@@ -11,6 +11,9 @@ type Hold struct {
 	On bool
 	// OnOpening: from the first packet on, a SYN too.
 	OnOpening bool
+	// OpenUntil: a TCP connection that is first seen in the middle before then was open
+	// already.
+	OpenUntil int64
 }
 
 // SetHold puts that in force. While it is on, what needs facts and cannot be held is
@@ -37,6 +40,12 @@ func (t *Tracker) judgeFirst(e *entry, p *packet.Packet, accepted bool, now int6
 	e.held = e.held && e.prevent && e.reason == ReasonPending
 	e.looked = !e.held && t.look.wants(p, e, accepted)
 	return d
+}
+
+// wasOpenBefore says whether a connection of which the first packet was just seen
+// began before.
+func (t *Tracker) wasOpenBefore(e *entry) bool {
+	return t.cause == 0 && e.tables == 0 && e.tuple.Protocol == packet.TCP && e.first < t.hold.OpenUntil && !e.own && !e.loopback
 }
 
 // walkLost is the walk where facts cannot be had.

@@ -90,7 +90,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		}
 		lost := v.prevent && !e.held && t.hold.On
 		// What detect mode let pass was open before, too.
-		wasOpen := decided || e.tables != 0 && lost && e.verdict == Detected
+		wasOpen := decided || e.tables != 0 && lost && e.verdict == Detected || lost && t.wasOpenBefore(e)
 		switch {
 		case wasOpen && (!lost || v.policy.OnError.Keep):
 			action, reason = v.keptAction(e), ReasonKept
@@ -113,6 +113,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
 	t.enforce(e, answer.Rule)
+	e.held = e.held && v.prevent // in detect mode nothing waits
 	return d
 }
 
