@@ -25,13 +25,13 @@ import (
 // peer is a network namespace at the far end of a veth pair, whose near end wt0 is
 // watched.
 type peer struct {
-	t      *testing.T
+	t      testing.TB
 	thread chan func()
 	tid    int
 }
 
 // newPeer makes the namespace, with addresses on both ends.
-func newPeer(t *testing.T) *peer {
+func newPeer(t testing.TB) *peer {
 	t.Helper()
 	nstest.Need(t)
 	nstest.Veth(t, near, "wt1")
@@ -43,7 +43,7 @@ func newPeer(t *testing.T) *peer {
 }
 
 // newNamespace makes one without any interface but loopback.
-func newNamespace(t *testing.T) *peer {
+func newNamespace(t testing.TB) *peer {
 	t.Helper()
 	p := &peer{t: t, thread: make(chan func())}
 	made := make(chan int)
@@ -80,7 +80,7 @@ func (p *peer) take(name string) {
 }
 
 // configure takes an interface up, and loopback, and gives it addresses.
-func configure(t *testing.T, name string, addresses ...string) {
+func configure(t testing.TB, name string, addresses ...string) {
 	for _, name := range []string{"lo", name} {
 		l, err := netlink.LinkByName(name)
 		if err == nil {

@@ -20,7 +20,7 @@ const needsFacts = "mode: prevent\nrules: [{name: web, action: allow, layer7: {h
 
 // judge is a user space that knows nothing but what a test tells it.
 type judge struct {
-	t      *testing.T
+	t      testing.TB
 	d      *Datapath
 	mu     sync.Mutex
 	list   []Held // all that came, with payloads of their own
@@ -31,12 +31,12 @@ type judge struct {
 
 // holding gives a datapath that watches wt0 and holds what the policy needs facts
 // of.
-func holding(t *testing.T, p string, c HoldConfig, then func(j *judge, h *Held)) (*Datapath, *judge) {
+func holding(t testing.TB, p string, c HoldConfig, then func(j *judge, h *Held)) (*Datapath, *judge) {
 	t.Helper()
 	return holdingAt(t, Config{MaxEntries: 1 << 16, Include: []string{near}}, p, c, then)
 }
 
-func holdingAt(t *testing.T, config Config, p string, c HoldConfig, then func(j *judge, h *Held)) (*Datapath, *judge) {
+func holdingAt(t testing.TB, config Config, p string, c HoldConfig, then func(j *judge, h *Held)) (*Datapath, *judge) {
 	t.Helper()
 	d, err := Open(config, zaptest.NewLogger(t))
 	if err != nil {
