@@ -36,6 +36,10 @@ test: build ## all tests; those that need the kernel run as root only, with sudo
 	@scripts/setup.sh test
 	@scripts/test.sh
 
+.PHONY: score
+score: ## what a replay tells of recorded traffic, beside what other tools tell of it; needs ../shared/corpora
+	go test ./internal/engine -run '^TestScore$$' -count=1 -v
+
 .PHONY: test-kernels
 test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20 minutes; KERNELS selects
 	@scripts/setup.sh kernels

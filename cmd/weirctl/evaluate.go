@@ -82,6 +82,12 @@ Exit codes: 0; with --exit-code 4 unless it is allowed; 1 failed; 2 usage.`,
 	f.BoolVar(&exitCode, "exit-code", false, "exit with 4 unless it is allowed")
 	q.add(f)
 	_ = c.MarkFlagRequired("policy") // it exists
+	complete(c, "direction", "inbound", "outbound", "forwarded")
+	complete(c, "transport", "tcp", "udp", "icmp", "icmpv6")
+	complete(c, "application", "http", "tls", "quic", "dns", "ssh", "other", "tls+dns")
+	complete(c, "http-version", "1.0", "1.1", "2")
+	complete(c, "tls-version", "1.0", "1.1", "1.2", "1.3")
+	complete(c, "ech", "true", "false")
 	for _, name := range factFlags {
 		c.MarkFlagsMutuallyExclusive("question", name)
 	}

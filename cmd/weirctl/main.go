@@ -32,8 +32,8 @@ func run(arguments []string, in io.Reader, out, complaints io.Writer, unload unl
 		Use:   "weirctl",
 		Short: "Companion of Weir, the connection firewall",
 		Long: `Checks, compares and tries policies, replays captures, makes a policy of what was
-seen, and takes away what Weir left in the kernel. None of it needs a running
-Weir; unload needs root, all else nothing.
+seen, prints configurations, and takes away what Weir left in the kernel. None of it
+needs a running Weir; unload needs root, all else nothing.
 
 Exit codes: 0 done; 1 failed, or a policy has errors; 2 usage; 3 a Weir runs;
 4 with --exit-code: differences, or something that would be blocked.`,
@@ -41,7 +41,7 @@ Exit codes: 0 done; 1 failed, or a policy has errors; 2 usage; 3 a Weir runs;
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().Bool("json", false, "print JSON")
-	root.AddCommand(policyCommand(), evaluateCommand(), replayCommand(), suggestCommand(), unloadCommand(unload))
+	root.AddCommand(policyCommand(), evaluateCommand(), replayCommand(), suggestCommand(), configCommand(), unloadCommand(unload))
 	root.SetArgs(arguments)
 	root.SetIn(in)
 	root.SetOut(out)

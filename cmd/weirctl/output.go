@@ -23,6 +23,11 @@ func printJSON(c *cobra.Command, value any) error {
 	return failedWith(e.Encode(value))
 }
 
+// complete lets a shell complete a flag with some words.
+func complete(c *cobra.Command, flag string, words ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // it exists, once
+}
+
 func printLine(c *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(c.OutOrStdout(), format+"\n", args...)
 }

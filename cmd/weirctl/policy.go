@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,28 +12,41 @@ import (
 
 func policyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Check and compare policies"}
-	c.AddCommand(checkCommand(), diffCommand(), &cobra.Command{
+	c.AddCommand(checkCommand(), diffCommand(), schemaCommand())
+	return c
+}
+
+func schemaCommand() *cobra.Command {
+	var oneFile bool
+	c := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of policies, for editors",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := c.OutOrStdout().Write(policy.Schema())
+			schema := policy.Schema()
+			if oneFile {
+				schema = policy.ServiceSchema()
+			}
+			_, err := c.OutOrStdout().Write(schema)
 			return failedWith(err)
 		},
-	})
+	}
+	c.Flags().BoolVar(&oneFile, "one-file", false, "that of files for the scheme weir:")
 	return c
 }
 
 // checked is what became of one policy.
 type checked struct {
-	File          string     `json:"file"`
-	OK            bool       `json:"ok"`
-	Mode          string     `json:"mode,omitempty"`
-	DefaultAction string     `json:"default_action,omitempty"`
-	Rules         int        `json:"rules"`
-	Capabilities  []string   `json:"capabilities,omitempty"`
-	Errors        []problem  `json:"errors,omitempty"`
-	Warnings      []oddities `json:"warnings,omitempty"`
+	File          string   `json:"file"`
+	OK            bool     `json:"ok"`
+	Mode          string   `json:"mode,omitempty"`
+	DefaultAction string   `json:"default_action,omitempty"`
+	Rules         int      `json:"rules"`
+	Capabilities  []string `json:"capabilities,omitempty"`
+	// OneFile are the keys that only a file for the scheme weir: may have.
+	OneFile  []string   `json:"one_file,omitempty"`
+	Errors   []problem  `json:"errors,omitempty"`
+	Warnings []oddities `json:"warnings,omitempty"`
 }
 
 type problem struct {
@@ -59,7 +74,8 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE...",
 		Short: "Check policies and the lists that they name",
 		Long: `Reads policies as Weir does, and says what is wrong: file, line, key, what was
-found and what is accepted. "-" is standard input.
+found and what is accepted. "-" is standard input. The keys of a file for the
+scheme weir: are checked as well.
 
 Exit codes: 0 all are right; 1 one has errors, or with --strict warnings.`,
 		Args: cobra.MinimumNArgs(1),
@@ -97,6 +113,7 @@ func check(c *cobra.Command, file string) checked {
 	var warnings []policy.Warning
 	if err == nil {
 		p, warnings, err = policy.Load(doc)
+		one.OneFile, err = checkService(doc, err)
 	}
 	var all policy.Errors
 	switch {
@@ -117,6 +134,25 @@ func check(c *cobra.Command, file string) checked {
 	return one
 }
 
+// checkService checks the keys of a file for the scheme weir:, and joins what is
+// wrong there with what is wrong with the policy.
+func checkService(doc policy.Document, err error) ([]string, error) {
+	_, other := policy.LoadService(doc)
+	var all, more policy.Errors
+	errors.As(err, &all)
+	errors.As(other, &more)
+	for _, e := range more {
+		// What keeps either from reading is told by both.
+		if !slices.ContainsFunc(all, func(known *policy.Error) bool { return known.Error() == e.Error() }) {
+			all = append(all, e)
+		}
+	}
+	if len(all) > 0 {
+		return nil, all
+	}
+	return policy.ServiceKeysOf(doc), nil
+}
+
 func (one *checked) print(c *cobra.Command) {
 	for _, e := range one.Errors {
 		printLine(c, "%s", e.text)
@@ -125,7 +161,11 @@ func (one *checked) print(c *cobra.Command) {
 		printLine(c, "warning: %s", w.line)
 	}
 	if one.OK {
-		printLine(c, "%s: ok: %s, mode %s, default_action %s", clean(one.File), count(one.Rules, "rule"), one.Mode, one.DefaultAction)
+		more := ""
+		if len(one.OneFile) > 0 {
+			more = "; for weir: " + strings.Join(one.OneFile, ", ")
+		}
+		printLine(c, "%s: ok: %s, mode %s, default_action %s%s", clean(one.File), count(one.Rules, "rule"), one.Mode, one.DefaultAction, more)
 	}
 }
 

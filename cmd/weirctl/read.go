@@ -12,10 +12,10 @@ import (
 	"github.com/weirnet/weir/internal/policy"
 )
 
-// document reads a policy; "-" is standard input. List files are relative to its
-// folder, as they are for Weir.
+// document reads a policy, which may be in a file for the scheme weir:; "-" is
+// standard input. List files are relative to its folder, as they are for Weir.
 func document(c *cobra.Command, path string) (policy.Document, error) {
-	doc := policy.Document{Name: path}
+	doc := policy.Document{Name: path, Service: true}
 	folder := filepath.Dir(path)
 	var err error
 	if path == "-" {

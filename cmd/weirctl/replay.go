@@ -12,7 +12,6 @@ import (
 
 	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/policy"
-	"github.com/weirnet/weir/internal/telemetry"
 )
 
 func replayCommand() *cobra.Command {
@@ -23,8 +22,8 @@ func replayCommand() *cobra.Command {
 		Use:   "replay FILE --policy POLICY",
 		Short: "Tell what a policy would do to recorded traffic",
 		Long: `Replays a pcap or pcapng file, compressed with gzip or not, under a policy: a line
-for each event, and a summary of connections by the rule that decided them.
-Nothing is enforced.
+for each event (connections, HTTP requests, TLS and SSH handshakes, DNS queries), and a
+summary of connections by the rule that decided them. Nothing is enforced.
 
 A capture does not tell which addresses are the host's. Without --host all
 connections are forwarded, and rules with another direction match none.
@@ -46,13 +45,13 @@ Exit codes: 0; with --exit-code 4 if a connection would be blocked; 1 failed.`,
 				return err
 			}
 			r := &replayReport{c: c, show: show, json: wantsJSON(c), byRule: map[summaryKey]uint64{}}
-			if err := replay(c, files[0], p, prefixes, r.take); err != nil {
+			if err := replay(c, files[0], p, prefixes, engine.Sink{Connections: r.take, Exchanges: r.takeSaid}); err != nil {
 				return failedWith(err)
 			}
 			if err := r.summary(); err != nil {
 				return err
 			}
-			if exitCode && r.blocked > 0 {
+			if exitCode && r.blocked+r.saidBlocked > 0 {
 				return quietly(exitFound)
 			}
 			return nil
@@ -63,6 +62,7 @@ Exit codes: 0; with --exit-code 4 if a connection would be blocked; 1 failed.`,
 	c.Flags().StringSliceVar(&host, "host", nil, "address or prefix of the host that recorded the file; may be given again")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 if a connection would be blocked")
 	_ = c.MarkFlagRequired("policy") // it exists
+	complete(c, "show", "all", "blocked", "none")
 	return c
 }
 
@@ -87,12 +87,13 @@ const replayEntries = 1 << 20
 
 var replayTimeouts = engine.Timeouts{TCP: 120 * time.Hour, TCPClosing: 2 * time.Minute, UDP: time.Minute, ICMP: 10 * time.Second}
 
-// replay hands all records of a capture to take. p may be nil.
-func replay(c *cobra.Command, path string, p *policy.Policy, host []netip.Prefix, take func([]telemetry.Connection)) error {
+// replay hands all records of a capture to a sink. p may be nil.
+func replay(c *cobra.Command, path string, p *policy.Policy, host []netip.Prefix, sink engine.Sink) error {
 	ended := make(chan error, 1)
 	r, err := engine.NewReplay(engine.ReplayConfig{
 		Path: path, MaxEntries: replayEntries, Timeouts: replayTimeouts, Host: host,
-		OnEnd: func(err error) { ended <- err },
+		Inspect: engine.InspectConfig{Report: engine.Report{HTTP: true, TLS: true, DNS: true, SSH: true}},
+		OnEnd:   func(err error) { ended <- err },
 	}, warnings(c))
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func replay(c *cobra.Command, path string, p *policy.Policy, host []netip.Prefix
 			return err
 		}
 	}
-	if err := r.Start(engine.Sink{Connections: take}); err != nil {
+	if err := r.Start(sink); err != nil {
 		return err
 	}
 	err = <-ended

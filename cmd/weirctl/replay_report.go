@@ -23,6 +23,8 @@ type replayReport struct {
 	// byRule counts connections by what became of them in the end.
 	byRule                    map[summaryKey]uint64
 	total, blocked, undecided uint64
+	// said counts requests, handshakes and queries.
+	said, saidBlocked uint64
 }
 
 type summaryKey struct {
@@ -50,10 +52,22 @@ func (r *replayReport) take(records []telemetry.Connection) {
 		if r.show == "none" || r.show == "blocked" && j.Action != telemetry.Block {
 			continue
 		}
-		if r.json {
-			r.printRecord(record)
-		} else {
-			printLine(r.c, "%s", record.Line())
+		r.print(record.Line, func(logs plog.LogRecordSlice) { telemetry.AppendLog(logs, record) })
+	}
+}
+
+// takeSaid takes requests, handshakes and queries, which are judged by themselves.
+func (r *replayReport) takeSaid(said []telemetry.Exchange) {
+	for i := range said {
+		one := &said[i]
+		r.said++
+		if one.Judgement.Action == telemetry.Block {
+			r.saidBlocked++
+		} else if r.show == "blocked" {
+			continue
+		}
+		if r.show != "none" {
+			r.print(one.Line, func(logs plog.LogRecordSlice) { telemetry.AppendExchangeLog(logs, one) })
 		}
 	}
 }
@@ -66,9 +80,13 @@ type jsonRecord struct {
 	Attributes map[string]any `json:"attributes"`
 }
 
-func (r *replayReport) printRecord(record *telemetry.Connection) {
+func (r *replayReport) print(line func() string, record func(plog.LogRecordSlice)) {
+	if !r.json {
+		printLine(r.c, "%s", line())
+		return
+	}
 	logs := plog.NewLogRecordSlice()
-	telemetry.AppendLog(logs, record)
+	record(logs)
 	l := logs.At(0)
 	r.encode(jsonRecord{l.EventName(), l.Timestamp().AsTime(), l.Body().Str(), l.Attributes().AsRaw()})
 }
@@ -97,6 +115,7 @@ func (r *replayReport) summary() error {
 		}
 		r.encode(map[string]any{"summary": map[string]any{
 			"connections": r.total, "blocked": r.blocked, "undecided": r.undecided, "rules": rows,
+			"exchanges": r.said, "exchanges_blocked": r.saidBlocked,
 		}})
 		return failedWith(r.err)
 	}
@@ -115,6 +134,9 @@ func (r *replayReport) summary() error {
 		told += fmt.Sprintf(", %d undecided", r.undecided)
 	}
 	printLine(r.c, "%s", told)
+	if r.said > 0 {
+		printLine(r.c, "requests, handshakes and queries: %d, of which %d would be blocked", r.said, r.saidBlocked)
+	}
 	return nil
 }
 

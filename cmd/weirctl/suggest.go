@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/suggest"
 	"github.com/weirnet/weir/internal/telemetry"
@@ -62,7 +64,7 @@ all of it may be wanted.`,
 				switch {
 				case err != nil:
 				case isCapture:
-					err = replay(c, file, nil, prefixes, r.captured)
+					err = replay(c, file, nil, prefixes, engine.Sink{Connections: r.captured, Exchanges: r.said})
 				default:
 					err = r.readFile(c, file)
 				}
@@ -91,6 +93,7 @@ all of it may be wanted.`,
 	f.IntVar(&config.MaxAddresses, "max-addresses", config.MaxAddresses, "addresses and prefixes in a rule; beyond it, any will do")
 	f.IntVar(&config.MaxPorts, "max-ports", config.MaxPorts, "ports and ranges in a rule; beyond it, the nearest are joined")
 	f.IntVar(&config.MaxSiblings, "max-siblings", config.MaxSiblings, "names of one parent in a rule; beyond it, * is written")
+	complete(c, "mode", "detect", "prevent")
 	return c
 }
 
@@ -104,11 +107,17 @@ func looksLikeCapture(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	var head [1]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil && !errors.Is(err, io.EOF) {
+	head := make([]byte, 4)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, fmt.Errorf("read %s: %w", path, err)
 	}
-	return head[0] != '{' && head[0] != 0 && head[0] != '\n', nil
+	// A section of pcapng begins with line ends, to find out who changes these.
+	if string(head) == "\n\r\r\n" {
+		return true, nil
+	}
+	text := bytes.TrimLeft(head[:n], " \t\r\n")
+	return len(text) > 0 && text[0] != '{', nil
 }
 
 // records turns records into what was seen.
@@ -125,6 +134,15 @@ func (r *records) captured(all []telemetry.Connection) {
 	logs := plog.NewLogRecordSlice()
 	for i := range all {
 		telemetry.AppendLog(logs, &all[i])
+	}
+	r.take(logs)
+}
+
+// said takes the requests, handshakes and queries of a replay.
+func (r *records) said(all []telemetry.Exchange) {
+	logs := plog.NewLogRecordSlice()
+	for i := range all {
+		telemetry.AppendExchangeLog(logs, &all[i])
 	}
 	r.take(logs)
 }
@@ -172,6 +190,11 @@ func (r *records) logged(l *telemetry.Logged) {
 	switch l.Event {
 	case "weir.tls.handshake", "weir.http.request":
 		r.to.Named(l.ID, s)
+		if l.Tunnel {
+			// What is spoken inside has no name, or one of its own.
+			s.Name = ""
+			r.to.Named(l.ID, s)
+		}
 	case telemetry.ConnectionStart.EventName(), telemetry.ConnectionVerdict.EventName(),
 		telemetry.ConnectionUpdate.EventName(), telemetry.ConnectionEnd.EventName():
 		s.Name = ""

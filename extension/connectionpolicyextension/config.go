@@ -35,6 +35,9 @@ func validateConfig(c *Config) error {
 	if c.File != "" && c.Policy != nil {
 		errs = append(errs, errors.New("file and policy are both set: give the policy in a file or inline, not twice"))
 	}
+	if c.OneFile && c.Policy != nil {
+		errs = append(errs, errors.New("one_file is set, but the policy is inline: it says what the keys of a file are"))
+	}
 	if c.ReloadInterval < 0 {
 		errs = append(errs, fmt.Errorf("reload_interval is %v: it must not be negative; 0 means that changes are not looked for", c.ReloadInterval))
 	}
@@ -49,6 +52,9 @@ func validateConfig(c *Config) error {
 	}
 	if c.File != "" && c.ConfirmFile != "" && filepath.Clean(c.File) == filepath.Clean(c.ConfirmFile) {
 		errs = append(errs, errors.New("confirm_file is the policy file: writing the policy would confirm it"))
+	}
+	if c.Audit.HasValue() {
+		errs = append(errs, validateAudit(c.Audit.Get()))
 	}
 	return errors.Join(errs...)
 }

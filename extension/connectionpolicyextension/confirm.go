@@ -20,11 +20,11 @@ type confirmation struct {
 	// file is touched to confirm; empty where there is none.
 	file   string
 	access securefile.Access
-	within time.Duration
 
 	// waiting tells that the version in force is not confirmed; the rest is
 	// valid while it is.
 	waiting  bool
+	within   time.Duration
 	back     version
 	applied  time.Time
 	touched  time.Time
@@ -41,8 +41,9 @@ func (c *confirmation) target(current version) version {
 
 // wait begins, or begins anew, to wait for the confirmation of a change that
 // was applied at now over the version before.
-func (c *confirmation) wait(before version, now time.Time) {
+func (c *confirmation) wait(before version, now time.Time, within time.Duration) {
 	c.back = c.target(before)
+	c.within = within
 	c.waiting = true
 	c.applied, c.deadline = now, now.Add(c.within)
 	c.touched = c.touchTime()

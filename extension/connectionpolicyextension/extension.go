@@ -22,6 +22,7 @@ import (
 var (
 	_ extension.Extension = (*policyExtension)(nil)
 	_ PolicySource        = (*policyExtension)(nil)
+	_ EventSink           = (*policyExtension)(nil)
 )
 
 // policyExtension holds the policy.
@@ -30,11 +31,17 @@ type policyExtension struct {
 	id     string
 	now    func() time.Time
 	report *reporter
+	// version is that of the Collector.
+	version string
+	// audit is nil without an audit log. It is set before others know the extension.
+	audit *auditor
 
 	// stop ends the goroutine that looks for changes, done is closed when it
 	// has ended; both are nil where there is none.
 	stop context.CancelFunc
 	done chan struct{}
+	// wake has the goroutine look at once.
+	wake chan struct{}
 
 	// mu guards what follows. It is held while subscribers are called: that is
 	// what makes them be called one at a time.
@@ -54,6 +61,10 @@ type policyExtension struct {
 	// lockedOut was refused because it locks everybody out; confirming it
 	// afterwards is still possible.
 	lockedOut *candidate
+	// unwritten is a policy that was put in force and is to be written to the file
+	// once it is confirmed; nil where there is none.
+	unwritten *unwritten
+	temporary temporaryRules
 }
 
 func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, error) {
@@ -65,13 +76,14 @@ func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, 
 		return nil, fmt.Errorf("create the metrics of %s: %w", set.ID, err)
 	}
 	e := &policyExtension{
-		cfg: cfg,
-		id:  set.ID.String(),
-		now: time.Now,
+		cfg:     cfg,
+		id:      set.ID.String(),
+		now:     time.Now,
+		version: set.BuildInfo.Version,
 		// A policy that is refused is no fault of the program, so no stack traces.
 		report: &reporter{logger: set.Logger.WithOptions(zap.AddStacktrace(zap.PanicLevel)), telemetry: builder},
 		confirm: confirmation{
-			file: cfg.confirmFile(), access: cfg.access(securefile.Trusted), within: cfg.ConfirmWithin,
+			file: cfg.confirmFile(), access: cfg.access(securefile.Trusted),
 		},
 	}
 	reader, err := newReader(cfg, e.id, func() time.Time { return e.now() })
@@ -87,13 +99,20 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.report.host = host
+	if err := e.openAudit(); err != nil {
+		return err
+	}
 	if err := e.first(); err != nil {
+		err = fmt.Errorf("load the policy from %s: %w", e.watch.reader.source, err)
+		e.audit.problem(e.now(), err)
+		err = errors.Join(err, e.closeAudit(context.Background()))
 		e.report.telemetry.Shutdown()
-		return fmt.Errorf("load the policy from %s: %w", e.watch.reader.source, err)
+		return err
 	}
 	if e.cfg.ReloadInterval == 0 {
 		return nil
 	}
+	e.wake = make(chan struct{}, 1)
 	var ctx context.Context
 	// The context of Start ends with the start; this one ends in Shutdown.
 	ctx, e.stop = context.WithCancel(context.Background())
@@ -107,11 +126,12 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 // one of an earlier process.
 func (e *policyExtension) first() error {
 	e.openStore()
+	e.openTemporary()
 	c := e.watch.reader.load()
 	e.report.warnings(c.warnings)
 	err := c.err
 	if err == nil {
-		err = e.checkLockOut(c.policy)
+		err = e.checkLockOut(c.policy, false)
 	}
 	e.watch.handled = c.seen
 	if err != nil {
@@ -125,7 +145,7 @@ func (e *policyExtension) first() error {
 		e.report.notKept(err) // and what is not readable is replaced
 	case k != nil && k.Digest == c.text.digest():
 		e.continueAt(k.Number) // it is the same
-	case k != nil && e.confirm.within > 0 && e.cfg.ReloadInterval > 0:
+	case k != nil && e.cfg.ConfirmWithin > 0 && e.cfg.ReloadInterval > 0:
 		if e.startUnchanged() {
 			return nil
 		}
@@ -162,6 +182,7 @@ func (e *policyExtension) run(ctx context.Context, usr1 chan os.Signal) {
 			return
 		case <-usr1:
 			signalled = true
+		case <-e.wake: // somebody may have set a deadline
 		case <-timer.C:
 		}
 		e.mu.Lock()
@@ -187,7 +208,9 @@ func (e *policyExtension) Shutdown(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.dropUnwritten()
 	e.current, e.subs = version{}, subscribers{}
+	err := e.closeAudit(ctx)
 	e.report.telemetry.Shutdown()
-	return nil
+	return err
 }

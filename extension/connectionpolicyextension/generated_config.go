@@ -5,13 +5,46 @@ package connectionpolicyextension
 import (
 	"errors"
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configoptional"
 	"time"
 )
+
+// Audit the audit log, a line for people for each connection that was blocked, each change of the policy and each start. Without this there is none.
+type Audit struct {
+	// How many blocked connections have a line of their own each second. Those beyond are counted together, exactly, by rule, source and destination.
+	LinesPerSecond int `mapstructure:"lines_per_second"`
+	// How long files that were set aside are kept; 0 means for ever.
+	MaxAge time.Duration `mapstructure:"max_age"`
+	// How many files that were set aside are kept; 0 means all.
+	MaxBackups int `mapstructure:"max_backups"`
+	// How large the file becomes before it is set aside and another begun, in bytes or with KiB, MiB or GiB.
+	MaxSize string `mapstructure:"max_size"`
+	// The file. Its folder is made where it is missing.
+	Path string `mapstructure:"path"`
+	// How old the file becomes before it is set aside; 0 means as old as it likes.
+	RotateInterval time.Duration `mapstructure:"rotate_interval"`
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// NewDefaultAudit returns a new Audit with default values consistent with the annotations in the schema.
+func NewDefaultAudit() Audit {
+	return Audit{
+		LinesPerSecond: 200,
+		MaxAge:         2160 * time.Hour,
+		MaxBackups:     20,
+		MaxSize:        "50MiB",
+		Path:           "/var/log/weir/audit.log",
+		RotateInterval: 168 * time.Hour,
+	}
+}
 
 // Config says where the policy is and how changes of it are taken up.
 type Config struct {
 	// Reads the policy and its lists whoever can read or change them. For trials only.
 	AllowInsecureFiles bool `mapstructure:"allow_insecure_files"`
+	// The audit log, a line for people for each connection that was blocked, each change of the policy and each start. Without this there is none.
+	Audit configoptional.Optional[Audit] `mapstructure:"audit"`
 	// The file that is touched to confirm a change. The default is the name of the policy file with `.confirm` added.
 	ConfirmFile string `mapstructure:"confirm_file,omitempty"`
 	// How long a changed policy stays in force without being confirmed; then the one before it returns. 0 means that changes need no confirmation.
@@ -20,6 +53,10 @@ type Config struct {
 	File string `mapstructure:"file,omitempty"`
 	// Keeps the last policy that was in force, with its lists, and starts with it when the one that is configured is refused or cannot be read.
 	KeepLastGood bool `mapstructure:"keep_last_good"`
+	// The folder below which the list files are that a policy may name which comes by the API. The default is the folder of the policy file.
+	ListsDir string `mapstructure:"lists_dir,omitempty"`
+	// The file is one for the scheme `weir:`, and may have its keys `logging`, `otel` and `event_publisher`, which are not read here.
+	OneFile bool `mapstructure:"one_file"`
 	// The policy itself. Either this or `file`.
 	Policy map[string]any `mapstructure:"policy,omitempty"`
 	// How often the policy and its lists are looked at for changes; 0 means never.
@@ -44,8 +81,10 @@ func (c *Config) Validate() error {
 func createDefaultConfig() component.Config {
 	return &Config{
 		AllowInsecureFiles: false,
+		Audit:              configoptional.Default(NewDefaultAudit()),
 		ConfirmWithin:      0,
 		KeepLastGood:       true,
+		OneFile:            false,
 		ReloadInterval:     2 * time.Second,
 	}
 }

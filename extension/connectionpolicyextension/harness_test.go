@@ -87,6 +87,7 @@ func newBench(t *testing.T, content string, change ...func(*Config)) *bench {
 	require.NoError(t, cfg.Validate())
 	set := extension.Settings{ID: component.NewID(metadata.Type), TelemetrySettings: b.tel.NewTelemetrySettings()}
 	set.Logger = zap.New(core)
+	set.BuildInfo.Version = "1.2.3"
 	e, err := newPolicyExtension(set, cfg)
 	require.NoError(t, err)
 	e.now = b.now

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -27,8 +26,14 @@ type policyText struct {
 
 // parse reads the policy without any other file.
 func (t *policyText) parse(now time.Time) (*policy.Policy, error) {
-	p, _, err := policy.Load(policy.Document{
+	p, _, err := policy.Load(t.document(now))
+	return p, err
+}
+
+func (t *policyText) document(now time.Time) policy.Document {
+	return policy.Document{
 		Name: t.name, Content: t.content, Now: now,
+		Service: true, // it was read before, as it is
 		Open: func(name string) ([]byte, error) {
 			content, ok := t.lists[name]
 			if !ok {
@@ -36,8 +41,7 @@ func (t *policyText) parse(now time.Time) (*policy.Policy, error) {
 			}
 			return content, nil
 		},
-	})
-	return p, err
+	}
 }
 
 func (t *policyText) listNames() []string {
@@ -78,7 +82,7 @@ type kept struct {
 
 const maxAboutSize = 16 << 20
 
-func (k *kept) write(f *os.File) error {
+func (k *kept) write(f io.Writer) error {
 	k.Lists = k.text.listNames()
 	k.Marks = map[string]string{}
 	for path, mark := range k.Seen {

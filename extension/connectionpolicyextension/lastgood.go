@@ -100,7 +100,7 @@ func (e *policyExtension) fallBack(why error) error {
 	if err != nil {
 		return fmt.Errorf("%w\nThere is no last good policy to start with instead: %w", why, err)
 	}
-	v := version{seen: k.Seen, Generation: Generation{Policy: p, Source: e.watch.reader.source}}
+	v := version{seen: k.Seen, packed: k.text.pack(), Generation: Generation{Policy: p, Source: e.watch.reader.source}}
 	e.continueAt(k.Number)
 	if err := e.install(v); err != nil {
 		return errors.Join(why, fmt.Errorf("put the last good policy in force instead: %w", err))
@@ -124,7 +124,7 @@ func (e *policyExtension) startUnchanged() bool {
 		return false
 	}
 	e.continueAt(k.Number)
-	if err := e.install(version{seen: k.Seen, Generation: Generation{Policy: p, Source: e.watch.reader.source}}); err != nil {
+	if err := e.install(version{seen: k.Seen, packed: k.text.pack(), Generation: Generation{Policy: p, Source: e.watch.reader.source}}); err != nil {
 		e.report.notKept(err)
 		return false
 	}

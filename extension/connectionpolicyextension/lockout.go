@@ -27,10 +27,9 @@ func locksOut(p *policy.Policy, now time.Time) bool {
 
 // checkLockOut refuses a policy that locks everybody out, unless it comes back
 // by itself because somebody has to confirm it, or was confirmed beforehand.
-func (e *policyExtension) checkLockOut(p *policy.Policy) error {
+func (e *policyExtension) checkLockOut(p *policy.Policy, returns bool) error {
 	first := e.current.Policy == nil
-	returns := !first && e.cfg.ConfirmWithin > 0
-	if returns || !locksOut(p, e.now()) || e.confirm.beforehand(e.cfg.File) {
+	if returns && !first || !locksOut(p, e.now()) || e.confirm.beforehand(e.cfg.File) {
 		return nil
 	}
 	ways := "add an allow rule or set default_action: allow"

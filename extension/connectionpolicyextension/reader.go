@@ -45,12 +45,20 @@ type reader struct {
 	source string
 	// access is securefile.Private unless the checks are switched off.
 	access securefile.Access
-	now    func() time.Time
+	// oneFile: the file may have the keys of a file for the scheme weir:.
+	oneFile bool
+	// listsFolder is where the lists are of policies that come by the API.
+	listsFolder string
+	now         func() time.Time
 }
 
 func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
-	r := &reader{file: cfg.File, source: cfg.File, access: cfg.access(securefile.Private), now: now}
+	r := &reader{file: cfg.File, source: cfg.File, access: cfg.access(securefile.Private), oneFile: cfg.OneFile, now: now}
 	if cfg.Policy == nil {
+		r.listsFolder = cfg.ListsDir
+		if r.listsFolder == "" {
+			r.listsFolder = filepath.Dir(cfg.File)
+		}
 		return r, nil
 	}
 	r.source = "extensions::" + id + "::policy"
@@ -63,12 +71,19 @@ func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
 }
 
 // load reads everything once. What is parsed is what the fingerprint is of.
-func (r *reader) load() *candidate {
+func (r *reader) load() *candidate { return r.loadText(nil) }
+
+// loadText reads content as if it were in the policy file; nil: what is there.
+func (r *reader) loadText(given []byte) *candidate {
 	c := &candidate{seen: fingerprint{}, text: &policyText{name: r.source, lists: map[string][]byte{}}}
 	total := 0
-	doc := policy.Document{Root: r.inline, Now: r.now()}
+	doc := policy.Document{Root: r.inline, Service: r.oneFile, Now: r.now()}
 	doc.Open = func(name string) ([]byte, error) {
-		content, err := r.read(c.seen, r.listPath(name), policy.MaxListSize)
+		path := r.listPath(name)
+		if given != nil && !isBelow(path, r.listsFolder) {
+			return nil, fmt.Errorf("the lists of a policy that comes by the API are below %s (lists_dir)", r.listsFolder)
+		}
+		content, err := r.read(c.seen, path, policy.MaxListSize)
 		if total += len(content); total > maxListsSize {
 			return nil, fmt.Errorf("the lists are larger than %d MiB together", maxListsSize>>20)
 		}
@@ -84,7 +99,12 @@ func (r *reader) load() *candidate {
 		}
 		c.text.content = content
 	} else {
-		content, err := r.read(c.seen, r.file, policy.MaxPolicySize)
+		content, err := given, error(nil)
+		if given == nil {
+			content, err = r.read(c.seen, r.file, policy.MaxPolicySize)
+		} else {
+			c.seen[r.file] = markOf(content, nil)
+		}
 		if err != nil {
 			c.err = err
 			return c
@@ -94,6 +114,12 @@ func (r *reader) load() *candidate {
 	}
 	c.policy, c.warnings, c.err = policy.Load(doc)
 	return c
+}
+
+// isBelow says whether a path is of something in a folder; links are not followed.
+func isBelow(path, folder string) bool {
+	rest, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(rest) && rest != "."
 }
 
 // listPath is where a list file is: its name is relative to the folder of the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -24,6 +25,11 @@ type reporter struct {
 	logger    *zap.Logger
 	telemetry *metadata.TelemetryBuilder
 	host      component.Host
+
+	// mu guards what is wrong now: with the policy that is configured, and with the
+	// audit log. The component has one status for both.
+	mu                      sync.Mutex
+	policyError, auditError error
 }
 
 // change tells of a change after which current is in force.
@@ -82,14 +88,40 @@ func (r *reporter) warnings(warnings []policy.Warning) {
 // differs sets the component status: an error while what is in the file is not
 // what is in force.
 func (r *reporter) differs(err error) {
-	refused, event := int64(0), componentstatus.NewEvent(componentstatus.StatusOK)
+	refused := int64(0)
 	if err != nil {
-		refused, event = 1, componentstatus.NewRecoverableErrorEvent(err)
+		refused = 1
 	}
 	r.telemetry.WeirPolicyRefused.Record(context.Background(), refused)
-	if r.host != nil {
-		componentstatus.ReportStatus(r.host, event)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policyError = err
+	r.status()
+}
+
+// auditState tells that the audit log cannot be written, and why; with nil, that it
+// can be again.
+func (r *reporter) auditState(err error) {
+	if err != nil {
+		r.logger.Error("The audit log cannot be written; what happens is kept, and counted together", zap.Error(err))
+	} else {
+		r.logger.Info("The audit log is written again")
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.auditError = err
+	r.status()
+}
+
+func (r *reporter) status() {
+	if r.host == nil {
+		return
+	}
+	event := componentstatus.NewEvent(componentstatus.StatusOK)
+	if err := errors.Join(r.policyError, r.auditError); err != nil {
+		event = componentstatus.NewRecoverableErrorEvent(err)
+	}
+	componentstatus.ReportStatus(r.host, event)
 }
 
 // oneLine is the first line of an error and how many there are besides.

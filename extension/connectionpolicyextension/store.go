@@ -70,7 +70,7 @@ func (s *store) saveNumber(n uint64) error {
 // save replaces the policy that is kept.
 func (s *store) save(number uint64, loaded time.Time, seen fingerprint, text *policyText) error {
 	k := &kept{Source: s.source, Number: number, Loaded: loaded, Seen: seen, Digest: text.digest(), text: text}
-	return s.write(s.path, k.write)
+	return s.write(s.path, func(f *os.File) error { return k.write(f) })
 }
 
 func (s *store) load() (*kept, error) {

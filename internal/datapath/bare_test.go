@@ -18,8 +18,7 @@ func TestTrackerWithoutEthernet(t *testing.T) {
 	t.Logf("%d sequences, %d packets", n, w.sightings)
 	if difference != "" {
 		t.Logf("sequence %d: %s", n, difference)
-		steps = w.shorten(t, steps)
-		t.Fatalf("the least that differs: %s\n%s", w.try(t, steps), w.describe(steps))
+		w.fail(t, steps)
 	}
 	if w.refused > 0 || w.sightings < n {
 		t.Errorf("the kernel did not take %d frames, and %d", w.refused, w.sightings)

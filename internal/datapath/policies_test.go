@@ -78,6 +78,9 @@ func (g policies) policy() (p policyText) {
 		set(100, "safeguards", "{"+strings.Join(guards, ", ")+"}")
 	}
 	set(100, "groups", fmt.Sprintf("{addresses: {office: %s}}", g.some(g.address)))
+	if g.often(25) { // what is open already cannot be decided by it
+		p.rules = append(p.rules, fmt.Sprintf("{name: inspected, action: %s, layer7: %s}", g.action(), g.protocols()))
+	}
 	for n := range g.IntN(9) {
 		p.rules = append(p.rules, g.rule(n))
 	}
@@ -110,10 +113,12 @@ func (g policies) rule(n int) string {
 	add(45, "layer3", g.layer3)
 	add(70, "layer4", g.layer4)
 	if g.often(6) {
-		keys = append(keys, "layer7: "+g.word("http", "tls", "[dns, ssh]"))
+		keys = append(keys, "layer7: "+g.protocols())
 	}
 	return "{" + strings.Join(keys, ", ") + "}"
 }
+
+func (g policies) protocols() string { return g.word("http", "tls", "[dns, ssh]") }
 
 func (g policies) address() string {
 	return g.word("10.0.0.1", "10.0.0.2", "10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/8", "10.0.0.2-10.0.1.2", "0.0.0.0/0", `"::/0"`,

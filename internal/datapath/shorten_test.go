@@ -43,7 +43,6 @@ func (w *twins) shorten(t testing.TB, steps []step) []step {
 
 func (w *twins) describe(steps []step) string {
 	var b strings.Builder
-	names := [deviceCount]string{"outside", "inside", "vlan", "bridge", "loopback", "unwatched"}
 	for i, s := range steps {
 		fmt.Fprintf(&b, "%d: ", i)
 		switch s.kind {
@@ -57,9 +56,9 @@ func (w *twins) describe(steps []step) string {
 		case aSettlement:
 			fmt.Fprintf(&b, "settle %s %+v\n", tupleText(&s.settle.tuple), s.settle)
 		case aPacket:
-			b.WriteString(map[bool]string{false: "in by ", true: "out by "}[s.at.egress] + names[s.at.at])
+			b.WriteString(map[bool]string{false: "in by ", true: "out by "}[s.at.egress] + deviceNames[s.at.at])
 			if s.at.egress && s.at.from != nowhere {
-				b.WriteString(" from " + names[s.at.from])
+				b.WriteString(" from " + deviceNames[s.at.from])
 			}
 			var p packet.Packet
 			outcome := w.decode(&p, &s)

@@ -18,10 +18,12 @@ import (
 
 // try runs the steps through both and says how they differ, if they do. Where the
 // time between two packets was so near to one that matters that the two clocks may
-// disagree, it runs them again.
+// disagree, it runs them again, each time a little slower: a change of policy may
+// take just as long.
 func (w *twins) try(t testing.TB, steps []step) string {
 	t.Helper()
-	for range 20 {
+	for n := range 20 {
+		w.slower = time.Duration(n) * 3 * time.Millisecond
 		spans, difference := w.once(t, steps)
 		if difference == "" || !w.isTight(spans) {
 			return difference
@@ -36,9 +38,10 @@ func (w *twins) try(t testing.TB, steps []step) string {
 type tight struct{ from, to time.Duration }
 
 // isTight: the kernel's clock is read within a span, the reference's before it. Of
-// hooks the kernel compares ticks, of about a millisecond each (bpf/life.h).
+// hooks the kernel compares ticks, of about a millisecond each: more than REROUTED
+// (bpf/life.h), which is 48 of them, is at least that and at most 49.
 func (w *twins) isTight(spans []span) bool {
-	limits := []tight{{rerouted - 2*tick, rerouted + 2*tick}, {lingers, lingers}}
+	limits := []tight{{rerouted, 49 * tick}, {lingers, lingers}}
 	for _, p := range w.policies {
 		for _, rule := range p.policy.Rules {
 			for _, tr := range rule.Transports {
@@ -146,6 +149,7 @@ func (r *trial) swap(t testing.TB, number int, always bool) {
 		r.inForce = number
 		r.swaps++
 		r.before.forgetMatches()
+		time.Sleep(r.slower)
 	}
 	r.kernel.tables[r.datapath.tables] = number
 	tables, _ := r.twin.Swap(p.policy)

@@ -66,6 +66,7 @@ type Replay struct {
 	inspect  *inspector.Inspector
 	names    *names.Table
 	pieces   *packet.Fragments
+	whole    packet.Datagrams[sighted]
 	versions versions
 	expiry   time.Time
 	matches  map[string]uint64 // of policies before
@@ -101,6 +102,7 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 		matches: make(map[string]uint64),
 		stop:    make(chan struct{}),
 	}
+	r.whole.GivenUp = r.lookAtBeginning
 	r.tracker = flow.New(flow.Config{MaxEntries: int(cfg.MaxEntries), Names: r.namesOf})
 	r.names.SetResolvers(cfg.Inspect.Resolvers)
 	if len(cfg.Inspect.Resolvers) == 0 {
@@ -184,6 +186,7 @@ func (r *Replay) batch() error {
 	r.records, r.said, r.saidAfter = r.records[:0], r.said[:0], r.saidAfter[:0]
 	for range replayBatch {
 		if r.frameErr != nil {
+			r.whole.Flush()
 			r.inspect.Finish(r.now)
 			r.settle()
 			r.events = r.tracker.Flush(r.events[:0])
@@ -205,8 +208,8 @@ func (r *Replay) process() {
 	outcome = r.pieces.Follow(&r.decoded, outcome, hook.Number(), r.now)
 	_, r.events = r.tracker.Process(&r.decoded, outcome, &hook, r.now.UnixNano(), r.events[:0])
 	r.record(false)
-	if outcome == packet.Decoded && r.inspects {
-		r.look()
+	if r.inspects && (outcome == packet.Decoded || r.decoded.IsFragment) {
+		r.look(outcome)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -188,9 +189,9 @@ func TestArkime(t *testing.T) {
 		FirstPacket, LastPacket int64
 		Protocol                []string
 	}
-	folder := filepath.Join(corpora, "arkime")
+	folder := corpora.Path(t, "arkime")
 	var expected []expectedFlow
-	for _, s := range readLines[session](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, s := range corpora.Expected[session](t, "arkime") {
 		if s.Source.IP == "" {
 			continue // frames that hold no IP packet
 		}
@@ -214,10 +215,10 @@ var suricataProtocols = map[any]int{
 }
 
 func TestSuricata(t *testing.T) {
-	folder := filepath.Join(corpora, "suricata", "flow")
+	folder := corpora.Path(t, "suricata", "flow")
 	var expected []expectedFlow
 	seen := map[string]bool{}
-	for _, c := range readLines[suricataCheck](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, c := range corpora.Expected[suricataCheck](t, "suricata", "flow") {
 		text, _ := json.Marshal(c.Match)
 		key := c.Pcap + string(text)
 		if !c.namesBothEnds() || c.Count == 0 || seen[key] {

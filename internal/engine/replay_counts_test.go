@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/flow"
 )
 
@@ -101,9 +102,9 @@ var otherCounts = map[string]string{
 // TestSuricataCounts: those of its checks that name no more than one end count the
 // flows of a capture.
 func TestSuricataCounts(t *testing.T) {
-	folder := filepath.Join(corpora, "suricata", "flow")
+	folder := corpora.Path(t, "suricata", "flow")
 	files, checked, classes, differ := map[string]*recorded{}, map[string]bool{}, map[string]int{}, map[string]bool{}
-	for _, c := range readLines[suricataCheck](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, c := range corpora.Expected[suricataCheck](t, "suricata", "flow") {
 		asks, _ := json.Marshal(c.Match)
 		key := c.Pcap + string(asks)
 		if c.namesBothEnds() || !c.isOfFlows() || checked[key] {

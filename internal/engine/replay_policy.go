@@ -38,7 +38,7 @@ func (r *Replay) warnOf(p *policy.Policy) {
 		}
 	}
 	if len(directed) > 0 {
-		r.log.Warn("Some rules are for connections of this host; in a replay all connections are forwarded, so that they match none.",
+		r.log.Warn("Some rules are for connections of the host that recorded; without its addresses all connections are forwarded, so that they match none.",
 			zap.Strings("rules", directed))
 	}
 }

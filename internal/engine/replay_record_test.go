@@ -1,13 +1,9 @@
 package engine
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,10 +11,6 @@ import (
 	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/packet"
 )
-
-// Recorded traffic with the flow records of other tools. The folder is not part of
-// the project; without it these tests are skipped.
-const corpora = "../../../shared/corpora"
 
 // seenFlow is a connection as it came out of a replay.
 type seenFlow struct {
@@ -105,30 +97,4 @@ func record(t *testing.T, path string, limits flow.Timeouts) *recorded {
 		}
 	})
 	return rec
-}
-
-// readLines reads a file of one JSON value a line.
-func readLines[T any](t *testing.T, path string) (all []T) {
-	t.Helper()
-	file, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("%s is missing: recorded traffic is not part of the project", filepath.Dir(path))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	scanner := bufio.NewScanner(file)
-	scanner.Buffer(nil, 64<<20)
-	for scanner.Scan() {
-		var v T
-		if err := json.Unmarshal(scanner.Bytes(), &v); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, v)
-	}
-	if err := scanner.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/weirnet/weir/internal/packet"
@@ -27,6 +28,11 @@ type replayed struct {
 
 func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replayed {
 	t.Helper()
+	return replayWith(t, zaptest.NewLogger(t), path, text, change)
+}
+
+func replayWith(t *testing.T, log *zap.Logger, path, text string, change func(*ReplayConfig)) *replayed {
+	t.Helper()
 	ended := make(chan error, 1)
 	r := &replayed{}
 	config := ReplayConfig{
@@ -37,7 +43,7 @@ func replay(t *testing.T, path, text string, change func(*ReplayConfig)) *replay
 		change(&config)
 	}
 	var err error
-	if r.Replay, err = NewReplay(config, zaptest.NewLogger(t)); err != nil {
+	if r.Replay, err = NewReplay(config, log); err != nil {
 		t.Fatal(err)
 	}
 	if text != "" {

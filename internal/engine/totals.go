@@ -37,6 +37,21 @@ func (e *Engine) Totals() (telemetry.Totals, error) {
 	return t, err
 }
 
+// Blocked is the number of connections that were blocked, or would be if the policy
+// were enforced, and since when.
+func (e *Engine) Blocked() (since time.Time, n uint64, err error) {
+	verdicts, err := e.data.Verdicts()
+	if err != nil {
+		return since, 0, err
+	}
+	for _, v := range verdicts {
+		if telemetry.Verdict(v.Verdict) == telemetry.Blocked || telemetry.Action(v.Action) == telemetry.Block {
+			n += v.Count
+		}
+	}
+	return e.data.Since, n, nil
+}
+
 func (e *Engine) ruleTotals() ([]telemetry.RuleTotal, error) {
 	e.apply.Lock() // no swap between the two reads
 	defer e.apply.Unlock()

@@ -37,7 +37,7 @@ func outlineOf(doc Document) (*outline, error) {
 	if doc.Root == nil {
 		d.tree = d.parse(doc.Content)
 	}
-	f, _ := d.cursor(d.tree.root).mapping(policyKeys)
+	f, _ := d.cursor(d.tree.root).mapping(slices.Concat(policyKeys, serviceKeys))
 	if c := f.get("groups"); c != nil {
 		o.groups, err = d.groupOutlines(c)
 		if err != nil {

@@ -109,3 +109,18 @@ func TestDiffOfGenerated(t *testing.T) {
 		}
 	})
 }
+
+func TestDiffOnOneLine(t *testing.T) {
+	before := policy.Document{Name: "p", Content: []byte("mode: detect\nrules: [{name: a, action: allow, layer4: {tcp: 22}}]\n")}
+	after := policy.Document{Name: "p", Content: []byte("mode: prevent\nrules: [{name: a, action: block, layer4: {tcp: 22}}, {name: b, action: allow}]\n")}
+	d, err := policy.Diff(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.Line(1000), "mode: detect → prevent; ~ rule 1 a: action: allow → block; + rule 2 b: allow everything"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := d.Line(80), "mode: detect → prevent; ~ rule 1 a: action: allow → block; and 1 more"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

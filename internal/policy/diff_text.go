@@ -34,6 +34,30 @@ func (d *Changes) Lines() []string {
 	return lines
 }
 
+// Line is the difference on one line of at most so many bytes, for logs. What does
+// not fit is counted.
+func (d *Changes) Line(most int) string {
+	var items []string
+	for _, l := range d.Lines() {
+		text, belongs := strings.CutPrefix(l, "    ")
+		switch last := len(items) - 1; {
+		case !belongs:
+			items = append(items, l)
+		case strings.HasSuffix(items[last], ":"):
+			items[last] += " " + text
+		default:
+			items[last] += ", " + text
+		}
+	}
+	length := 0
+	for i, item := range items {
+		if length += len("; ") + len(item); i > 0 && length > most {
+			return fmt.Sprintf("%s; and %d more", strings.Join(items[:i], "; "), len(items)-i)
+		}
+	}
+	return strings.Join(items, "; ")
+}
+
 // text is one change; none says what it means that the key is not there.
 func (f *FieldChange) text(none string) string {
 	switch {

@@ -39,6 +39,9 @@ type Document struct {
 	Root *yaml.Node
 	// KeyPrefix stands before the keys in messages about an inline policy.
 	KeyPrefix string
+	// Service: the file is one for the scheme weir:, and may have the keys that
+	// LoadService reads.
+	Service bool
 	// Open reads the list file of a group, by its path as the policy has it. Nil
 	// means that list files are refused.
 	Open func(name string) ([]byte, error)

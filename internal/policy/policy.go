@@ -75,6 +75,18 @@ func (p *Policy) Without(now time.Time) *Policy {
 	return &left
 }
 
+// WithFirst is the policy with these rules before its own. The default action stays
+// what it was.
+func (p *Policy) WithFirst(rules []Rule) *Policy {
+	if len(rules) == 0 {
+		return p
+	}
+	all := *p
+	all.DefaultAction = p.defaultAction()
+	all.Rules = slices.Concat(rules, p.Rules)
+	return &all
+}
+
 // WithShadows is the policy whose shadow rules are ordinary ones; nil where it has
 // none.
 func (p *Policy) WithShadows() *Policy {

@@ -19,7 +19,11 @@ var (
 func (d *decoder) policy(root *yaml.Node) *Policy {
 	p := Observe()
 	p.DefaultAction = 0
-	f, _ := d.cursor(root).mapping(policyKeys)
+	keys := policyKeys
+	if d.doc.Service {
+		keys = slices.Concat(policyKeys, serviceKeys)
+	}
+	f, _ := d.cursor(root).mapping(keys)
 	if c := f.get("groups"); c != nil {
 		d.groups(c)
 	}

@@ -52,6 +52,32 @@ func (w *walker) checkFolder(full string, st *unix.Stat_t) (shared bool, err err
 	}
 }
 
+// checkOwnFolder is checked for a folder that is asked for itself, besides what is
+// checked on the way: of a private one others do not even see what is in it, and
+// nobody adds to it.
+func (w *walker) checkOwnFolder() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(w.dir, &st); err != nil {
+		return pathError("stat", w.name, err)
+	}
+	mode := st.Mode & 0o7777
+	switch {
+	case w.access == Private && mode&othersAny != 0:
+		return &InsecureError{
+			Path:    w.name,
+			Problem: fmt.Sprintf("can be used by others than its owner (mode %#o)", mode),
+			Remedy:  "chmod 700 " + w.name + ", or name a folder of its own",
+		}
+	case w.access == Trusted && w.shared:
+		return &InsecureError{
+			Path:    w.name,
+			Problem: fmt.Sprintf("can be written by others than its owner (mode %#o)", mode),
+			Remedy:  "name a folder of its own",
+		}
+	}
+	return nil
+}
+
 // checkEntry is checked for a link or file in its folder. In a shared folder an
 // entry of root's could be a hard link that somebody else made of a file of
 // root's (see protected_hardlinks in proc_sys_fs(5)), so it may have one name only.

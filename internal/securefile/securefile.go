@@ -58,6 +58,20 @@ func Open(path string, access Access) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// OpenFolder opens a folder after the checks that access asks for. Files in it are
+// to be opened relative to what is returned, so that nobody can swap it meanwhile.
+func OpenFolder(path string, access Access) (*os.File, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("find the absolute path of %s: %w", path, err)
+	}
+	fd, err := walkFolder(abs, access)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 // Stat tells about a regular file after the checks that access asks for.
 func Stat(path string, access Access) (os.FileInfo, error) {
 	f, err := Open(path, access)

@@ -233,3 +233,55 @@ func TestInsecureErrorIsOneSentence(t *testing.T) {
 	err := &InsecureError{Path: "/etc/f", Problem: "is open", Remedy: "close it"}
 	assert.Equal(t, "/etc/f is open: close it", err.Error())
 }
+
+func TestOpenFolder(t *testing.T) {
+	tests := []struct {
+		name    string
+		prepare func(t *testing.T, dir string) string
+		access  Access
+		want    string
+	}{
+		{"private", func(t *testing.T, dir string) string { return mkdir(t, dir+"/d", 0o700) }, Private, ""},
+		{"that others may read, private", func(t *testing.T, dir string) string { return mkdir(t, dir+"/d", 0o750) }, Private, "chmod 700 "},
+		{"that others may read, trusted", func(t *testing.T, dir string) string { return mkdir(t, dir+"/d", 0o755) }, Trusted, ""},
+		{"that others may write, trusted", func(t *testing.T, dir string) string { return mkdir(t, dir+"/d", 0o775) }, Trusted, "chmod go-w "},
+		{"shared, trusted", func(t *testing.T, dir string) string { return mkdir(t, dir+"/d", 0o777|os.ModeSticky) }, Trusted, "can be written by others"},
+		{"shared, unchecked", func(t *testing.T, dir string) string { return mkdir(t, dir+"/d", 0o777|os.ModeSticky) }, Unchecked, ""},
+		{"below one that others may write", func(t *testing.T, dir string) string {
+			mkdir(t, dir+"/d", 0o777)
+			return mkdir(t, dir+"/d/e", 0o700)
+		}, Private, "chmod go-w "},
+		{"behind a link", func(t *testing.T, dir string) string {
+			mkdir(t, dir+"/d", 0o700)
+			require.NoError(t, os.Symlink("d", dir+"/link"))
+			return dir + "/link"
+		}, Private, ""},
+		{"of somebody else", func(t *testing.T, dir string) string {
+			give(t, mkdir(t, dir+"/d", 0o700))
+			return dir + "/d"
+		}, Private, "belongs to user"},
+		{"a file", func(t *testing.T, dir string) string { return write(t, dir+"/f", 0o600) }, Private, "not a directory"},
+		{"missing", func(_ *testing.T, dir string) string { return dir + "/missing" }, Private, "no such file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := OpenFolder(tt.prepare(t, t.TempDir()), tt.access)
+			if tt.want != "" {
+				require.ErrorContains(t, err, tt.want)
+				return
+			}
+			require.NoError(t, err)
+			_, err = f.Readdirnames(-1)
+			require.NoError(t, err)
+			require.NoError(t, f.Sync())
+			require.NoError(t, f.Close())
+		})
+	}
+}
+
+func mkdir(t *testing.T, path string, mode os.FileMode) string {
+	t.Helper()
+	require.NoError(t, os.Mkdir(path, 0o700))
+	require.NoError(t, os.Chmod(path, mode))
+	return path
+}

@@ -29,6 +29,38 @@ type walker struct {
 func walk(abs string, access Access) (int, error) {
 	w := &walker{access: access, dir: -1}
 	defer w.leave()
+	fd, err := w.to(abs)
+	if err == nil && fd < 0 {
+		err = fmt.Errorf("open %s: it is a folder, not a file", abs)
+	}
+	return fd, err
+}
+
+// walkFolder opens the folder at the absolute path abs and returns its descriptor.
+func walkFolder(abs string, access Access) (int, error) {
+	w := &walker{access: access, dir: -1}
+	defer w.leave()
+	fd, err := w.to(abs)
+	if err != nil {
+		return -1, err
+	}
+	if fd >= 0 {
+		unix.Close(fd)
+		return -1, pathError("open", abs, unix.ENOTDIR)
+	}
+	if err := w.checkOwnFolder(); err != nil {
+		return -1, err
+	}
+	fd, err = openAt(w.dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return -1, pathError("open", abs, err)
+	}
+	return fd, nil
+}
+
+// to goes along the absolute path abs. Where it leads to a file it returns its
+// descriptor; where it leads to a folder, -1, and that is the open one.
+func (w *walker) to(abs string) (int, error) {
 	if err := w.enterRoot(); err != nil {
 		return -1, err
 	}
@@ -53,7 +85,7 @@ func walk(abs string, access Access) (int, error) {
 		}
 		rest = append(split(target), rest...)
 	}
-	return -1, fmt.Errorf("open %s: it is a folder, not a file", abs)
+	return -1, nil
 }
 
 func split(p string) []string {

@@ -12,8 +12,10 @@ type Recorder struct {
 }
 
 type opened struct {
-	seen  Seen
-	named bool
+	seen Seen
+	// named: it said a name. plain: something in it had none, so that names alone
+	// would not allow all of it.
+	named, plain bool
 }
 
 // Connection takes in a record about a connection, of which ends says that it is
@@ -42,12 +44,15 @@ func (r *Recorder) Connection(id uint64, s Seen, ends bool) {
 	}
 }
 
-// Named takes in what a connection said it is for, as Name.
+// Named takes in what a connection said it is for, as Name; without one, it was a
+// request or a handshake that has none.
 func (r *Recorder) Named(id uint64, s Seen) {
 	o := r.open[id]
 	if usableName(s.Name) == "" {
 		if o == nil {
 			r.Connection(id, s, false)
+		} else {
+			o.plain = true
 		}
 		return
 	}
@@ -65,9 +70,13 @@ func (r *Recorder) Forget(id uint64) { delete(r.open, id) }
 
 func (r *Recorder) close(id uint64, o *opened) {
 	delete(r.open, id)
-	if !o.named {
-		r.To.Add(o.seen)
+	if o.named && !o.plain {
+		return
 	}
+	if o.named {
+		o.seen.Count = 0 // it is counted, under its name
+	}
+	r.To.Add(o.seen)
 }
 
 // Flush takes those in that have not ended.

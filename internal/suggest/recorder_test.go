@@ -29,6 +29,11 @@ func TestRecorder(t *testing.T) {
 			r.Named(1, named("a.example"))
 			r.Named(1, named("b.example"))
 		}, `1 domains: ["a.example", "b.example"]`},
+		"partly by name": {func(r *Recorder) {
+			r.Connection(1, plain, false)
+			r.Named(1, named("a.example"))
+			r.Named(1, named(""))
+		}, "1 destination: 203.0.113.7"},
 		"no name":           {func(r *Recorder) { r.Connection(1, plain, false); r.Named(1, named("192.0.2.1")) }, "1 destination: 203.0.113.7"},
 		"without a start":   {func(r *Recorder) { r.Connection(1, plain, true) }, "1 destination: 203.0.113.7"},
 		"its name only":     {func(r *Recorder) { r.Named(1, named("a.example")) }, `1 domains: "a.example"`},

@@ -31,6 +31,8 @@ type Logged struct {
 	Count uint64
 	// FirstSeen and LastSeen are set for folds.
 	FirstSeen, LastSeen time.Time
+	// Tunnel: a request after which something else is spoken (CONNECT, 101).
+	Tunnel bool
 	// Name is the server name of a handshake, or the host of a request.
 	Name string
 }
@@ -99,6 +101,10 @@ func (l *Logged) read(key string, value pcommon.Value) (ok bool) {
 		l.EndReason, ok = value.Str(), true
 	case "weir.destination.packets":
 		l.DestinationPackets, ok = intOf[uint64](value, 1<<62)
+	case "http.request.method":
+		l.Tunnel, ok = l.Tunnel || value.Str() == "CONNECT", true
+	case "http.response.status_code":
+		l.Tunnel, ok = l.Tunnel || value.Int() == 101, true
 	case "weir.tls.server_name":
 		l.Name, ok = value.Str(), true
 	case "server.address":

@@ -1,7 +1,9 @@
 package ebpfconnectionreceiver
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -22,13 +24,23 @@ type replayEngine struct{ *engine.Replay }
 // LastGeneration is 0: a capture begins anew.
 func (e replayEngine) LastGeneration() uint64 { return 0 }
 
+// Blocked is not asked of a replay: each one counts anew.
+func (e replayEngine) Blocked() (since time.Time, n uint64, err error) {
+	return since, 0, errors.New("a replay has no counters that outlive it")
+}
+
 func (e replayEngine) stats() engineStats { return engineStats(e.Stats()) }
 
 // openReplay makes the engine that replays config.CaptureFile.
 func (r *connectionReceiver) openReplay(config *Config, inspect engine.InspectConfig, changed func(telemetry.PolicyChange), logger *zap.Logger) (connectionEngine, error) {
 	timeouts := config.FlowTable.Timeouts
+	addresses, err := config.captureAddresses()
+	if err != nil {
+		return nil, err
+	}
 	e, err := engine.NewReplay(engine.ReplayConfig{
 		Path:       config.CaptureFile,
+		Host:       addresses,
 		MaxEntries: config.FlowTable.MaxEntries,
 		Timeouts: engine.Timeouts{
 			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,
@@ -42,6 +54,23 @@ func (r *connectionReceiver) openReplay(config *Config, inspect engine.InspectCo
 		return nil, err
 	}
 	return replayEngine{e}, nil
+}
+
+// captureAddresses reads Config.CaptureAddresses.
+func (c *Config) captureAddresses() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for i, text := range c.CaptureAddresses {
+		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+			all = append(all, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("capture_addresses::%d: %q is not accepted: want an address or a prefix, as 192.0.2.1 or 2001:db8::/64", i, text)
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }
 
 // captureEnd is what follows the end of a capture.

@@ -3,6 +3,8 @@ package ebpfconnectionreceiver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,6 +141,23 @@ func TestCaptureErrors(t *testing.T) {
 		require.NoError(t, r.Shutdown(context.Background()))
 		assert.False(t, stopped.Load())
 	}
+}
+
+func TestCaptureAddresses(t *testing.T) {
+	capture := func(addresses ...any) map[string]any {
+		return map[string]any{"capture_file": sampleFile, "capture_addresses": addresses}
+	}
+	config, err := load(confmap.NewFromStringMap(capture("192.0.2.20", "2001:db8::/64")))
+	require.NoError(t, err)
+	got, err := config.captureAddresses()
+	require.NoError(t, err)
+	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.20/32"), netip.MustParsePrefix("2001:db8::/64")}, got)
+	for _, wrong := range []string{"", "eth0", "192.0.2.300", "192.0.2.0/33", "fe80::1%eth0", "192.0.2.1-192.0.2.9"} {
+		_, err := load(confmap.NewFromStringMap(capture("192.0.2.20", wrong)))
+		require.ErrorContains(t, err, fmt.Sprintf("capture_addresses::1: %q is not accepted: want an address or a prefix", wrong))
+	}
+	_, err = load(confmap.NewFromStringMap(map[string]any{"capture_addresses": []any{"192.0.2.20"}}))
+	require.ErrorContains(t, err, "capture_addresses: a host that is watched knows its own: want capture_file, too")
 }
 
 func TestCaptureStopNeedsACapture(t *testing.T) {

@@ -24,6 +24,9 @@ type Config struct {
 	// CaptureStop ends the Collector when the capture is replayed and all records
 	// are delivered.
 	CaptureStop bool `mapstructure:"capture_stop"`
+	// CaptureAddresses are addresses and prefixes of the host that recorded the
+	// capture: they tell inbound and outbound connections from forwarded ones.
+	CaptureAddresses []string `mapstructure:"capture_addresses"`
 	// Interfaces are those that are watched.
 	Interfaces InterfacesConfig `mapstructure:"interfaces"`
 	// OnShutdown says what becomes of the programs in the kernel: auto (keep
@@ -167,6 +170,12 @@ func (c *Config) Validate() error {
 	}
 	if c.CaptureStop && c.CaptureFile == "" {
 		wrong("capture_stop: there is no capture to end with: want capture_file, too")
+	}
+	if len(c.CaptureAddresses) > 0 && c.CaptureFile == "" {
+		wrong("capture_addresses: a host that is watched knows its own: want capture_file, too")
+	}
+	if _, err := c.captureAddresses(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.FlowTable.MaxEntries < 1 {
 		wrong("flow_table::max_entries: want at least 1")

@@ -34,6 +34,7 @@ type fakeEngine struct {
 	changed    func(telemetry.PolicyChange)
 
 	applyErr, startErr, totalsErr error
+	blockedErr                    error
 	totals                        telemetry.Totals
 	statistics                    engineStats
 }
@@ -79,6 +80,8 @@ func (e *fakeEngine) failTotals(err error) {
 
 // LastGeneration: no earlier process is known.
 func (e *fakeEngine) LastGeneration() uint64 { return 0 }
+
+func (e *fakeEngine) Blocked() (time.Time, uint64, error) { return began, 7, e.blockedErr }
 
 func (e *fakeEngine) stats() engineStats { return e.statistics }
 
@@ -140,6 +143,34 @@ type fakePolicy struct {
 	component.ShutdownFunc
 	changed   func(telemetry.PolicyChange)
 	cancelled bool
+
+	mu          sync.Mutex
+	connections []telemetry.Connection
+	byItself    []telemetry.PolicyChange
+	counted     []uint64
+	before      []int // how many records had come
+}
+
+// Connections, Exchanges and PolicyChanged make it an EventSink.
+func (p *fakePolicy) Connections(records []telemetry.Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connections = append(p.connections, records...)
+}
+
+func (p *fakePolicy) Counted(since time.Time, blocked uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counted = append(p.counted, blocked)
+	p.before = append(p.before, len(p.connections))
+}
+
+func (p *fakePolicy) Exchanges([]telemetry.Exchange) {}
+
+func (p *fakePolicy) PolicyChanged(change telemetry.PolicyChange) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byItself = append(p.byItself, change)
 }
 
 func (p *fakePolicy) Subscribe(_ uint64, apply func(connectionpolicyextension.Generation) error, changed func(telemetry.PolicyChange)) (func(), error) {

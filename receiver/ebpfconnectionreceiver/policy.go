@@ -24,6 +24,8 @@ func (r *connectionReceiver) followPolicy(host component.Host) error {
 	if err != nil {
 		return err
 	}
+	// Before a policy can be in force.
+	r.events, _ = source.(connectionpolicyextension.EventSink)
 	applied := r.engine
 	r.unfollow, err = source.Subscribe(applied.LastGeneration(), func(generation connectionpolicyextension.Generation) error {
 		var back *engine.Return

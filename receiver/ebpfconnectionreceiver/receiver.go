@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/extension/connectionpolicyextension"
 	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/systemd"
 	"github.com/weirnet/weir/internal/telemetry"
@@ -36,10 +37,14 @@ type connectionReceiver struct {
 	metrics consumer.Metrics
 	traces  consumer.Traces
 
-	origin    telemetry.Origin
-	report    *receiverhelper.ObsReport
-	engine    connectionEngine
-	unfollow  func() // ends the subscription to the policy
+	origin   telemetry.Origin
+	report   *receiverhelper.ObsReport
+	engine   connectionEngine
+	unfollow func() // ends the subscription to the policy
+	// events takes what the engine tells before the pipelines do; nil without a
+	// policy.
+	events    connectionpolicyextension.EventSink
+	accounts  *accounts
 	logLane   *lane
 	traceLane *lane
 	// durations and exchanges are nil where no metric is made of them.
@@ -88,7 +93,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	r.origin = newOrigin(r.config.ResourceAttributes, r.settings)
 	r.openLanes()
 
-	r.engine, err = r.open(r.config, r.inspectConfig(), r.policyChanged, r.settings.Logger)
+	r.engine, err = r.open(r.config, r.inspectConfig(), r.engineChangedPolicy, r.settings.Logger)
 	if err != nil {
 		return err
 	}
@@ -100,6 +105,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	if err := r.followPolicy(host); err != nil {
 		return err
 	}
+	r.openAccounts()
 	if err := r.engine.Start(engine.Sink{Connections: r.takeConnections, Exchanges: r.takeExchanges}); err != nil {
 		return fmt.Errorf("start the datapath: %w", err)
 	}
@@ -153,6 +159,9 @@ func (r *connectionReceiver) lanes() []*lane {
 // takeConnections and takeExchanges are the engine's sink. They run in its reader:
 // they copy and return. A capture can wait for slow pipelines, the kernel cannot.
 func (r *connectionReceiver) takeConnections(records []telemetry.Connection) {
+	if r.events != nil {
+		r.events.Connections(records)
+	}
 	if r.durations != nil {
 		r.durations.Observe(records)
 	}
@@ -162,6 +171,9 @@ func (r *connectionReceiver) takeConnections(records []telemetry.Connection) {
 }
 
 func (r *connectionReceiver) takeExchanges(records []telemetry.Exchange) {
+	if r.events != nil {
+		r.events.Exchanges(records)
+	}
 	if r.exchanges != nil {
 		r.exchanges.Observe(records)
 	}
@@ -181,6 +193,15 @@ func (r *connectionReceiver) policyChanged(change telemetry.PolicyChange) {
 	}
 }
 
+// engineChangedPolicy takes what happened to the policy by itself, which the
+// extension does not know.
+func (r *connectionReceiver) engineChangedPolicy(change telemetry.PolicyChange) {
+	if r.events != nil {
+		r.events.PolicyChanged(change)
+	}
+	r.policyChanged(change)
+}
+
 // Shutdown ends in the order in which things depend on each other: no more new
 // policies, a last collection, the engine (which keeps or unloads the programs
 // and tells what it still knows), and then the queues are drained. It may be
@@ -193,6 +214,9 @@ func (r *connectionReceiver) Shutdown(ctx context.Context) error {
 	}
 	if r.collector != nil {
 		r.collector.stop(ctx)
+	}
+	if r.accounts != nil {
+		r.accounts.close()
 	}
 	var err error
 	if r.stats != nil {
@@ -219,6 +243,6 @@ func (r *connectionReceiver) Shutdown(ctx context.Context) error {
 	if r.self != nil {
 		r.self.Shutdown()
 	}
-	r.unfollow, r.collector, r.engine, r.stats, r.self = nil, nil, nil, nil, nil
+	r.unfollow, r.collector, r.accounts, r.engine, r.stats, r.self = nil, nil, nil, nil, nil, nil
 	return err
 }

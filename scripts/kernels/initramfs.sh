@@ -17,7 +17,7 @@ modules=$1 tests=$2 output=$(realpath -m "$3")
 # What the tests' networks are made of. A kernel that has one built in has no
 # file for it. Modules that one of these depends on come along.
 wanted=(
-  veth dummy tun bridge 8021q vrf macvlan # interfaces
+  veth dummy tun bridge 8021q vrf vxlan macvlan # interfaces
   sch_ingress cls_bpf cls_u32             # hooks where there is no tcx
   inet_diag tcp_diag udp_diag             # the list of sockets
   nfnetlink xfrm_user                     # what a netlink.Handle opens besides

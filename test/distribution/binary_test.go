@@ -72,13 +72,14 @@ func TestExamplePolicies(t *testing.T) {
 			continue
 		}
 		found = true
-		_, warnings, err := policy.Load(policy.Document{Name: filepath.Base(name), Content: []byte(text)})
-		if err != nil {
-			t.Error(err)
+		if isOneFile(text) {
+			t.Run(filepath.Base(name), func(t *testing.T) {
+				loadsOneFile(t, text)
+				run(t, root(t), binary(t), "validate", "--config", "weir:"+name+"?allow_insecure_files")
+			})
+			continue
 		}
-		for _, warning := range warnings {
-			t.Error(warning)
-		}
+		loads(t, text)
 	}
 	if !found {
 		t.Error("there is no policy among the examples")
@@ -101,6 +102,11 @@ func examples(t *testing.T) map[string]string {
 		files[path] = string(text)
 	}
 	return files
+}
+
+// isOneFile tells a file for the scheme weir: from a policy.
+func isOneFile(text string) bool {
+	return len(policy.ServiceKeysOf(policy.Document{Content: []byte(text)})) > 0
 }
 
 // isConfiguration tells a Collector's configuration from a policy.

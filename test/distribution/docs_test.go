@@ -14,7 +14,8 @@ import (
 )
 
 // TestDocumentedExamples tries every YAML block of the README and of docs/: what
-// has rules or a mode must be a policy that loads, what has a service section a
+// has keys of a file for weir: must be one, what has rules or a mode a policy that
+// loads, what has a service section a
 // configuration that bin/weir accepts, and the rest at least YAML.
 func TestDocumentedExamples(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join(root(t), "docs", "*.md"))
@@ -22,7 +23,7 @@ func TestDocumentedExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := regexp.MustCompile("(?s)\n```yaml\n(.*?)```")
-	policies, configurations := 0, 0
+	policies, configurations, oneFiles := 0, 0, 0
 	for _, page := range append(pages, filepath.Join(root(t), "README.md")) {
 		text, err := os.ReadFile(page)
 		if err != nil {
@@ -35,6 +36,10 @@ func TestDocumentedExamples(t *testing.T) {
 					t.Fatalf("%v\n%s", err, match[1])
 				}
 				switch {
+				case isOneFile(match[1]):
+					oneFiles++
+					loadsOneFile(t, match[1])
+					validatesOneFile(t, match[1])
 				case keys["rules"] != nil || keys["mode"] != nil:
 					policies++
 					loads(t, match[1])
@@ -45,8 +50,8 @@ func TestDocumentedExamples(t *testing.T) {
 			})
 		}
 	}
-	if policies == 0 || configurations == 0 {
-		t.Errorf("%d policies and %d configurations: the documents are not read as they should be", policies, configurations)
+	if policies == 0 || configurations == 0 || oneFiles == 0 {
+		t.Errorf("%d policies, %d configurations, %d files for weir: the documents are not read as they should be", policies, configurations, oneFiles)
 	}
 }
 
@@ -55,6 +60,28 @@ func loads(t *testing.T, text string) {
 	if _, warnings, err := policy.Load(policy.Document{Name: "example", Content: []byte(text)}); err != nil || len(warnings) > 0 {
 		t.Errorf("%v %v\n%s", err, warnings, text)
 	}
+}
+
+func loadsOneFile(t *testing.T, text string) {
+	t.Helper()
+	doc := policy.Document{Name: "example", Content: []byte(text), Service: true}
+	if _, warnings, err := policy.Load(doc); err != nil || len(warnings) > 0 {
+		t.Errorf("%v %v\n%s", err, warnings, text)
+	}
+	if _, err := policy.LoadService(doc); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// validatesOneFile asks bin/weir, which has no exporter for Kafka.
+func validatesOneFile(t *testing.T, text string) {
+	t.Helper()
+	if strings.Contains(text, "kafka:") {
+		return
+	}
+	config := filepath.Join(t.TempDir(), "weir.yaml")
+	write(t, config, text)
+	run(t, filepath.Dir(config), binary(t), "validate", "--config", "weir:"+config)
 }
 
 // validates asks bin/weir. A configuration names files of a real host; those of

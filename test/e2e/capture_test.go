@@ -24,7 +24,7 @@ reject: never
 default_action: allow
 rules:
   - {name: shut, action: block, layer4: {tcp: 8081, udp: 8081}}
-  - {name: web, action: allow, layer4: {tcp: 8080}}
+  - {name: web, action: allow, direction: inbound, layer4: {tcp: 8080}}
   - {name: other-web, action: allow, layer4: {tcp: 8000-9000}}
   - {name: shadow, action: block, mode: detect, layer4: udp}
   - {name: datagrams, action: allow, layer4: udp}
@@ -54,7 +54,8 @@ func TestCaptureAgrees(t *testing.T) {
 			})
 			recording.stop(t, l.a, nearName)
 			replayed := start(t, newHost(t), config{
-				policy: policy, timeouts: recordedTimeouts, receiver: fmt.Sprintf("capture_file: %q", recording.path),
+				policy: policy, timeouts: recordedTimeouts,
+				receiver: fmt.Sprintf("capture_file: %q\ncapture_addresses: %s", recording.path, l.own()),
 			})
 			replayed.awaitLog(t, "The capture is replayed.", fmt.Sprintf(`"packets": %d`, recording.frames))
 			replayed.stop(t)
@@ -73,6 +74,17 @@ func TestCaptureAgrees(t *testing.T) {
 			}
 		})
 	}
+}
+
+// own are the addresses of the host that Weir runs on, as YAML.
+func (l *lab) own() string {
+	var all []string
+	for _, f := range families {
+		for network := range networks {
+			all = append(all, fmt.Sprintf("%q", l.address(l.a, f, network)))
+		}
+	}
+	return "[" + strings.Join(all, ", ") + "]"
 }
 
 // tagged sends UDP datagrams with a VLAN tag, a question and its answer each. No
@@ -173,9 +185,9 @@ func ids(records []record, event string) map[string]bool {
 	return all
 }
 
-// summaries are the ends of connections, without what differs by nature: times,
-// ids, and the direction, which a recording does not know. A replay enforces
-// nothing, so that of a prevent policy's verdicts it tells the action.
+// summaries are the ends of connections, without what differs by nature: times and
+// ids. A replay enforces nothing, so that of a prevent policy's verdicts it tells
+// the action.
 func summaries(t *testing.T, records []record, mode string) map[string]int {
 	t.Helper()
 	all := map[string]int{}
@@ -200,7 +212,7 @@ func summaries(t *testing.T, records []record, mode string) map[string]int {
 		}
 		var line []string
 		for _, key := range []string{
-			"network.transport", "network.type", "source.address", "source.port", "destination.address", "destination.port",
+			"network.transport", "network.type", "weir.direction", "source.address", "source.port", "destination.address", "destination.port",
 			"weir.icmp.type", "weir.icmp.code", "weir.source.packets", "weir.source.bytes", "weir.destination.packets",
 			"weir.destination.bytes", "weir.action", "weir.reason", "security_rule.name", "security_rule.version",
 			"weir.shadow.rule", "weir.shadow.action",

@@ -29,6 +29,9 @@ type Config struct {
 	MaxBytes int
 	// Streams bounds what all connections hold together, and their number.
 	Streams stream.Limits
+	// MaxHeld bounds what parsers and requests without a response hold, of all
+	// connections: 64 MiB.
+	MaxHeld int
 	// MaxQueries is the number of DNS queries that wait for an answer (16384), and
 	// QueryTimeout for how long each does (10 s).
 	MaxQueries   int
@@ -51,6 +54,7 @@ func (c *Config) setDefaults() {
 		}
 	}
 	fill(&c.MaxBytes, 12288)
+	fill(&c.MaxHeld, 64<<20)
 	fill(&c.MaxQueries, 16384)
 	if c.QueryTimeout <= 0 {
 		c.QueryTimeout = 10 * time.Second

@@ -42,7 +42,10 @@ type conn struct {
 	limited [2]uint64
 	// deaf: what the server said before the client is lost.
 	deaf bool
-	// offered is how many bytes of datagrams came whose protocol is not known.
+	// asks: a query of DNS was seen.
+	asks bool
+	// offered is how many bytes came whose protocol is not known: of datagrams, or of
+	// what is to be picked up again.
 	offered int
 
 	facts policy.Facts
@@ -51,6 +54,10 @@ type conn struct {
 	told   verdict
 	// application is that of the outermost protocol.
 	application policy.Application
+	// sealed, where set, is what the connection is judged by, whatever is read of it.
+	sealed *policy.Facts
+	// picked is one more than the offset at which each end's bytes were picked up last.
+	picked [2]uint64
 	// loss is why bytes are missing, where they were seen and given up; 0: they were
 	// not seen.
 	loss    policy.Cause
@@ -59,6 +66,9 @@ type conn struct {
 	windows [2]Window // as told
 	skipTo  [2]uint64 // the offset at which Window.Until lies
 	seen    [2]uint64 // the offset behind the furthest byte that came of each end
+
+	held   int // bytes, by its parsers
+	holder holder
 
 	last         time.Time
 	older, newer *conn
@@ -91,8 +101,10 @@ func (i *Inspector) open(of *Connection) *conn {
 
 // lose says that it will never be known what a connection speaks.
 func (i *Inspector) lose(c *conn, cause policy.Cause) {
-	c.facts.Application = policy.Lost[policy.Application](cause)
-	i.judge(c)
+	if c.sealed == nil {
+		c.facts.Application = policy.Lost[policy.Application](cause)
+		i.judge(c)
+	}
 	i.stop(c)
 }
 
@@ -108,10 +120,11 @@ func (i *Inspector) stop(c *conn) {
 	if c.quic != nil {
 		c.quic.finish(i, c)
 	}
-	if c.facts.Application.State == policy.Unobtainable {
+	if c.sealed == nil && c.facts.Application.State == policy.Unobtainable {
 		i.counts[lostBy(c.facts.Application.Cause)]++
 	}
 	c.phase, c.reader, c.quic = done, nil, nil
+	i.setHeld(c, 0)
 	for end := range 2 {
 		c.streams.Stream(end).Skip(everything)
 	}
@@ -124,6 +137,11 @@ func (i *Inspector) end(c *conn) {
 	if c.phase != done && c.Tuple.Protocol == packet.TCP {
 		c.streams.Finish()
 		i.pump(c, client)
+		if c.phase == detecting && c.sealed == nil {
+			i.now = c.last
+			i.silent(c)
+			i.pump(c, server)
+		}
 		for end := range 2 {
 			if c.phase == reading && !c.closed[end] {
 				c.closed[end] = true
@@ -143,17 +161,7 @@ func (i *Inspector) evicted(s *stream.Conversation) {
 		return
 	}
 	i.counts[Evicted]++
-	if c.phase != done {
-		c.loss = policy.Overload
-		if c.facts.Application.State == policy.Unknown {
-			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
-		}
-		i.stop(c)
-		c.seal(policy.Overload)
-		i.judge(c)
-		i.settle(c)
-	}
-	i.forget(c)
+	i.abandon(c)
 }
 
 func (i *Inspector) forget(c *conn) {
@@ -166,8 +174,8 @@ func (i *Inspector) forget(c *conn) {
 	}
 }
 
-// seal says that what is not known by now will not be.
-func (c *conn) seal(cause policy.Cause) {
+// lose says that what is not known by now will not be.
+func (c *conn) lose(cause policy.Cause) {
 	f := &c.facts
 	sealed(&f.Application, cause)
 	sealed(&f.HTTP.Host, cause)

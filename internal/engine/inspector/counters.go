@@ -14,13 +14,14 @@ const (
 	LostOverload                 // given up for others
 	LostNotSeen                  // their beginning was not seen
 	Distrusted                   // bytes came with two contents, or out of the stream
+	GivenUp                      // their parsers held too much
 	Evicted                      // forgotten, since there were too many
 	Idle                         // forgotten, since nobody told their end
 	counterCount
 )
 
 var counterNames = [counterCount]string{
-	"opened", "own", "malformed", "limit", "overload", "not_seen", "distrusted", "evicted", "idle",
+	"opened", "own", "malformed", "limit", "overload", "not_seen", "distrusted", "given_up", "evicted", "idle",
 }
 
 // String names the counter.

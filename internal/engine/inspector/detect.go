@@ -63,12 +63,22 @@ func banner(data []byte) match {
 func (i *Inspector) detect(c *conn, data []byte, ended bool) {
 	s := c.streams.Stream(client)
 	if len(data) > 0 && !s.FromStart() && c.base[client] == 0 {
-		i.lose(c, policy.NotSeen)
+		i.miss(c)
 		return
 	}
 	app, m := policy.AppOther, yes
 	if !ended {
-		if app, m = detectTCP(data, c.Tuple.DestinationPort); m == more {
+		preamble, leads := preambleOf(data, c.Tuple.DestinationPort)
+		if leads == yes {
+			i.enter(c, newDialogReader(preamble))
+			return
+		}
+		if bytes.HasPrefix(data, []byte("<?xml ")) || bytes.HasPrefix(data, []byte("<stream:")) {
+			i.begin(c, policy.AppOther) // XMPP, whose clients send no whole lines
+			return
+		}
+		app, m = detectTCP(data, c.Tuple.DestinationPort)
+		if m == more || app == policy.AppOther && leads == more {
 			return
 		}
 	}
@@ -103,6 +113,18 @@ func (i *Inspector) begin(c *conn, app policy.Application) {
 		i.stop(c)
 		return
 	}
+	i.read(c, r)
+}
+
+// enter reads a preamble, during which a connection is another protocol's.
+func (i *Inspector) enter(c *conn, r reader) {
+	c.facts.Application = policy.Is(policy.AppOther)
+	i.judge(c)
+	i.read(c, r)
+}
+
+// read begins to read with r.
+func (i *Inspector) read(c *conn, r reader) {
 	c.phase, c.reader = reading, r
 	c.streams.Stream(server).Reoffer()
 	if c.deaf {

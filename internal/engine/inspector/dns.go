@@ -55,6 +55,9 @@ func (r *dnsReader) distrust(c *conn, _ int) {
 	c.facts.DNS = policy.DNSFacts{Name: policy.Lost[string](policy.Malformed), Type: policy.Lost[uint16](policy.Malformed)}
 }
 
+// held: messages lie in the stream's bytes.
+func (r *dnsReader) held() int { return 0 }
+
 func (r *dnsReader) finish(*Inspector, *conn) {}
 
 func (r *dnsReader) take(i *Inspector, c *conn) {
@@ -83,12 +86,13 @@ func (i *Inspector) dnsMessage(c *conn, end int, m *dns.Message) policy.Action {
 		tuple = tuple.Reversed()
 	}
 	if m.IsAnswer() {
-		i.answer(tuple, m)
+		i.answer(c, tuple, m)
 		return 0
 	}
 	if end == server && m.Problem != dns.None {
 		return 0
 	}
+	c.asks = true
 	action := policy.Allow
 	var first verdict
 	for k := range m.Judged() {
@@ -148,9 +152,10 @@ func (i *Inspector) query(c *conn, m *dns.Message, question int, v *verdict) {
 }
 
 // answer finds the query of an answer, tells of both, and learns from it.
-func (i *Inspector) answer(tuple packet.Tuple, m *dns.Message) {
+func (i *Inspector) answer(c *conn, tuple packet.Tuple, m *dns.Message) {
 	e := i.queries.Answer(tuple, m)
 	if e == nil {
+		i.unasked(c, m)
 		return
 	}
 	if i.version.learns && m.Problem == dns.None {
@@ -169,6 +174,25 @@ func (i *Inspector) answer(tuple packet.Tuple, m *dns.Message) {
 		record.DNS.Answers = m.AppendAnswers(nil, maxAnswers)
 	}
 	i.exchanges = append(i.exchanges, record)
+}
+
+// unasked tells of an answer in a connection of which no query was seen at all. Any
+// other that nobody asked for is another copy, or was made up.
+func (i *Inspector) unasked(c *conn, m *dns.Message) {
+	if c.asks || !i.config.Report.DNS || len(m.Questions) == 0 || m.Protocol == dns.MDNS {
+		return
+	}
+	q := &m.Questions[0]
+	e := i.exchange(c, telemetry.DNSQuery, &c.judged)
+	e.Protocol, e.Answered, e.Problem = "dns", i.now, "the query was not seen"
+	e.DNS = &telemetry.DNSExchange{
+		Name: q.Name.String(), Type: dns.TypeName(q.Type), ResponseCode: dns.RCodeName(m.RCode),
+		Transport: transportOf(&c.Tuple), Service: m.Protocol.String(),
+	}
+	if i.config.Report.Answers {
+		e.DNS.Answers = m.AppendAnswers(nil, maxAnswers)
+	}
+	i.exchanges = append(i.exchanges, e)
 }
 
 // unanswered tells of a query that no answer came to.

@@ -9,14 +9,17 @@ import (
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
-// helloExchange is what the two hellos tell; the server's may be nil.
+// helloExchange is what the two hellos tell; either may be nil.
 func helloExchange(c *hello.Client, s *hello.Server, over hello.Transport) *telemetry.TLSExchange {
-	t := &telemetry.TLSExchange{JA4: c.JA4(over)}
-	t.JA3, _ = c.JA3()
-	if c.ServerName.State == policy.Known {
-		t.ServerName = c.ServerName.Value
+	t := &telemetry.TLSExchange{}
+	if c != nil {
+		t.JA4 = c.JA4(over)
+		t.JA3, _ = c.JA3()
+		if c.ServerName.State == policy.Known {
+			t.ServerName = c.ServerName.Value
+		}
+		t.ECH = c.ECH.State == policy.Known && c.ECH.Value
 	}
-	t.ECH = c.ECH.State == policy.Known && c.ECH.Value
 	if s == nil {
 		return t
 	}

@@ -3,6 +3,7 @@ package inspector
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/weirnet/weir/internal/inspect/http"
 	"github.com/weirnet/weir/internal/policy"
@@ -14,6 +15,9 @@ type httpReader struct {
 	parser http.Parser
 	// open are the records of requests that wait for their response, by exchange.
 	open map[uint64]*telemetry.Exchange
+	// garbled: there is a record of what the client sent and could not be read.
+	garbled bool
+	waiting int // bytes of open
 }
 
 func (i *Inspector) newHTTPReader() *httpReader {
@@ -81,24 +85,32 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 		return
 	}
 	var inner *http.Message
+	missed := false
 	for k := range messages {
 		m := &messages[k]
 		switch m.Kind {
 		case http.Request:
 			r.request(i, c, m)
 		case http.Response:
-			if m.Status >= 200 || m.Status == 101 {
-				r.answer(i, m, m.Status)
+			switch e := r.open[m.Exchange]; {
+			case m.Status == 101 && e != nil:
+				e.HTTP.Status, e.Answered = 101, i.now
+			case m.Status >= 200 || m.Status == 101:
+				r.answer(i, c, m, m.Status)
 			}
 		case http.Unanswered:
-			r.answer(i, m, 0)
+			r.answer(i, c, m, 0)
 		case http.Broken:
 			if m.End == http.Client {
 				r.broken(i, c, m)
+				missed = m.Reason.Cause() == policy.NotSeen && c.loss == 0
 			}
 		case http.Switched:
 			if m.Stream == 0 {
 				inner = m
+			}
+			if m.Inner != http.InnerHTTP2 { // there the response is yet to come
+				r.answer(i, c, m, 0)
 			}
 		}
 	}
@@ -110,6 +122,8 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 	}
 	r.parser.Reset()
 	switch {
+	case missed && c.phase == reading:
+		i.miss(c)
 	case begins:
 		i.restart(c, at)
 	case c.phase == reading && !r.parser.Wants(http.Client) && !r.parser.Wants(http.Server):
@@ -132,19 +146,20 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 	}
 	e := i.exchange(c, telemetry.HTTPRequest, &v)
 	e.Protocol, e.Version, e.Problem = "http", m.Version, m.Reason.String()
+	// The header section's text is not to be held for these parts of it.
 	h := &telemetry.HTTPExchange{
-		Method: m.Method, Scheme: m.Scheme, Path: m.Path, HasQuery: m.HasQuery,
-		Host: m.Host, Port: m.Port, UserAgent: m.UserAgent,
+		Method: strings.Clone(m.Method), Scheme: strings.Clone(m.Scheme), Path: strings.Clone(m.Path), HasQuery: m.HasQuery,
+		Host: strings.Clone(m.Host), Port: m.Port, UserAgent: strings.Clone(m.UserAgent),
 	}
 	if i.config.Report.Query {
-		h.Query = m.Query
+		h.Query = strings.Clone(m.Query)
 	}
 	for _, header := range m.Headers {
 		if slices.Contains(i.config.Report.Headers, header.Name) {
 			if h.Headers == nil {
 				h.Headers = map[string][]string{}
 			}
-			h.Headers[header.Name] = append(h.Headers[header.Name], header.Value)
+			h.Headers[header.Name] = append(h.Headers[header.Name], strings.Clone(header.Value))
 		}
 	}
 	if t := &m.Trace; t.Valid {
@@ -155,15 +170,39 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 		r.open = map[uint64]*telemetry.Exchange{}
 	}
 	r.open[m.Exchange] = &e
+	r.waiting += sizeOf(&e)
+}
+
+// sizeOf is about how many bytes the record of a request takes.
+func sizeOf(e *telemetry.Exchange) int {
+	const fixed = 1024 // itself, its parts, its place in the map
+	h := e.HTTP
+	n := fixed + len(h.Method) + len(h.Scheme) + len(h.Path) + len(h.Host) + len(h.UserAgent) + len(h.Query)
+	for name, values := range h.Headers {
+		n += 64 + len(name)
+		for _, v := range values {
+			n += 16 + len(v)
+		}
+	}
+	return n
 }
 
 // answer ends the record of a request with its status; 0: none comes.
-func (r *httpReader) answer(i *Inspector, m *http.Message, status uint16) {
+func (r *httpReader) answer(i *Inspector, c *conn, m *http.Message, status uint16) {
 	e := r.open[m.Exchange]
+	if e == nil && m.Exchange == 0 && status != 0 && i.config.Report.HTTP && !r.garbled {
+		unasked := i.exchange(c, telemetry.HTTPRequest, &c.judged)
+		unasked.Protocol, unasked.Version, unasked.Problem = "http", m.Version, "the request was not seen"
+		unasked.HTTP = &telemetry.HTTPExchange{}
+		e = &unasked
+	}
 	if e == nil {
 		return
 	}
-	delete(r.open, m.Exchange)
+	if _, waited := r.open[m.Exchange]; waited {
+		r.waiting -= sizeOf(e)
+		delete(r.open, m.Exchange)
+	}
 	if status != 0 {
 		e.HTTP.Status, e.Answered = status, i.now
 	}
@@ -185,14 +224,21 @@ func (r *httpReader) broken(i *Inspector, c *conn, m *http.Message) {
 	if !i.config.Report.HTTP || m.Reason.Cause() == policy.NotSeen {
 		return
 	}
+	r.garbled = true
 	e := i.exchange(c, telemetry.HTTPRequest, &v)
 	e.Protocol, e.Problem, e.HTTP = "http", m.Reason.String(), &telemetry.HTTPExchange{}
 	i.exchanges = append(i.exchanges, e)
 }
 
+func (r *httpReader) held() int { return r.parser.Held() + r.waiting }
+
 func (r *httpReader) finish(i *Inspector, _ *conn) {
 	for _, number := range slices.Sorted(maps.Keys(r.open)) {
-		i.exchanges = append(i.exchanges, *r.open[number])
+		e := r.open[number]
+		if e.Problem == "" && e.HTTP.Status == 0 {
+			e.Problem = "the response was not waited for"
+		}
+		i.exchanges = append(i.exchanges, *e)
 	}
 	r.open = nil
 }

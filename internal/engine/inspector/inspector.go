@@ -34,6 +34,8 @@ type Inspector struct {
 	cookie   uint64
 	learner  learner
 	message  dns.Message
+	held     int    // bytes, by all parsers
+	holders  holder // a ring, from the one that has held something longest
 	counts   [counterCount]uint64
 
 	now         time.Time // of the packet at hand
@@ -50,6 +52,7 @@ func New(c Config) *Inspector {
 		queries: dns.NewTable(c.MaxQueries, c.QueryTimeout), asked: map[uint64]askedQuery{},
 	}
 	i.budget.OnEvict = i.evicted
+	i.holders.prev, i.holders.next = &i.holders, &i.holders
 	i.SetPolicy(Version{Policy: policy.Observe()}, time.Time{})
 	return i
 }
@@ -126,6 +129,7 @@ func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
 		i.segment(c, p)
 	}
 	i.settle(c)
+	i.weigh(c)
 	return action
 }
 

@@ -78,7 +78,8 @@ on_error: {malformed: block, limit: block, not_seen: allow, overload: block}`
 	w.expect("conflict", w.verdict(4), "block error.malformed evil")
 	w.expect("records", w.briefs(), `
 1 http 0 | block error.malformed evil (there are several Content-Lengths, which differ)
-2 http 0 | block error.limit evil (the header section is longer than the limit)`)
+2 http 0 | block error.limit evil (the header section is longer than the limit)
+3 http 1.1 GET a.example/evil 200 | allow error.not_seen evil`)
 	counts := map[string]uint64{}
 	w.Counters(func(c inspector.Counter, n uint64) { counts[c.String()] = n })
 	if counts["opened"] != 4 || counts["not_seen"] != 1 || counts["distrusted"] != 1 {

@@ -84,7 +84,7 @@ func (i *Inspector) judgeAgain(c *conn) {
 		c.facts.Kept = true
 	}
 	if c.phase == done {
-		c.seal(policy.NotSeen)
+		c.lose(policy.NotSeen)
 	}
 	// The flow table does so by itself, from the packet alone.
 	packet := c.facts
@@ -112,6 +112,11 @@ func (i *Inspector) walk(c *conn, f *policy.Facts) verdict {
 		return v
 	}
 	f.Now, f.Age = i.now, max(i.now.Sub(c.FirstSeen), 0)
+	if s := c.sealed; s != nil {
+		judged := *f
+		judged.Application, judged.HTTP, judged.TLS, judged.DNS, judged.SSH = s.Application, s.HTTP, s.TLS, s.DNS, s.SSH
+		f = &judged
+	}
 	d := i.version.Policy.Walk(f)
 	v.action, v.reason = d.Action, d.Reason
 	v.wanted, v.shadowWanted = d.Wanted, d.ShadowWanted

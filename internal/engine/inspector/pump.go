@@ -26,6 +26,8 @@ type reader interface {
 	judged(end int) uint64
 	// distrust: nobody knows any more what the receiver of an end's bytes reads.
 	distrust(c *conn, end int)
+	// held is about how many bytes it holds.
+	held() int
 	// finish tells what is left to tell. Nothing is called after it.
 	finish(i *Inspector, c *conn)
 }
@@ -123,7 +125,7 @@ func (i *Inspector) drain(c *conn, end int) (progress bool) {
 		if i.skip(c, end) {
 			progress = true
 		}
-		if at := s.Offset(); len(data)-n >= i.config.MaxBytes && c.limited[end] != at+1 {
+		if at := s.Offset(); len(data)-n > i.config.MaxBytes && c.limited[end] != at+1 {
 			c.limited[end] = at + 1
 			i.limit(c, end)
 			s.Reoffer()
@@ -142,12 +144,28 @@ func (i *Inspector) drain(c *conn, end int) (progress bool) {
 // offer shows bytes of an end.
 func (i *Inspector) offer(c *conn, end int, data []byte) (consumed int) {
 	if c.phase == detecting {
+		if c.sealed != nil {
+			if consumed = i.pickUp(c, end, data); c.phase != reading {
+				return consumed
+			}
+			return c.reader.read(i, c, end, data)
+		}
 		if end == server {
 			return 0 // it is for whoever reads the protocol that the client will speak
 		}
-		i.detect(c, data, false)
-		if c.phase != reading {
-			return 0
+		n, m := 0, no
+		if c.base[client] == 0 && c.streams.Stream(client).FromStart() {
+			if n, m = proxyHeader(data); m == more {
+				return 0
+			}
+			c.base[client] += uint64(n)
+		}
+		if n == len(data) {
+			return n
+		}
+		i.detect(c, data[n:], false)
+		if c.phase != reading || n > 0 {
+			return n
 		}
 	}
 	return c.reader.read(i, c, end, data)
@@ -178,6 +196,9 @@ func (i *Inspector) gap(c *conn, end int, hole stream.Hole) {
 	switch {
 	case c.phase == reading:
 		c.reader.gap(i, c, end, hole.Length)
+	case c.sealed != nil:
+	case end == client && hole.Cause == policy.NotSeen:
+		i.miss(c)
 	case end == client:
 		i.lose(c, hole.Cause)
 	default:
@@ -191,6 +212,9 @@ func (i *Inspector) limit(c *conn, end int) {
 	switch {
 	case c.phase == reading:
 		c.reader.limit(i, c, end)
+	case c.sealed != nil:
+	case end == server && !c.streams.Stream(client).Begun():
+		i.miss(c)
 	case end == client:
 		i.lose(c, policy.Limit)
 	default:
@@ -204,6 +228,9 @@ func (i *Inspector) close(c *conn, end int) {
 	switch {
 	case c.phase == reading:
 		c.reader.close(i, c, end)
+	case c.sealed != nil:
+	case end == client && c.streams.Stream(client).Offset() == c.base[client] && c.base[client] == 0:
+		i.silent(c)
 	case end == client:
 		i.detect(c, nil, true)
 	}

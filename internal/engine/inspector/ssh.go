@@ -99,6 +99,8 @@ func (r *sshReader) take(i *Inspector, c *conn) {
 	}
 }
 
+func (r *sshReader) held() int { return r.parser.Held() }
+
 func (r *sshReader) finish(i *Inspector, c *conn) {
 	if !i.config.Report.SSH {
 		return

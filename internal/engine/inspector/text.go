@@ -8,8 +8,8 @@ import (
 )
 
 // textReader reads on what is no protocol that Weir knows, as long as the client
-// sends lines of text: those of SMTP (RFC 3207), IMAP and POP3 (RFC 2595), and FTP
-// (RFC 4217) ask for TLS by a command, and send a ClientHello next.
+// sends lines of text: those of SMTP (RFC 3207), IMAP and POP3 (RFC 2595), FTP
+// (RFC 4217) and XMPP ask for TLS by a command, and send a ClientHello next.
 //
 // Whether the server agrees is not read: a client that was refused goes on with
 // text, and what begins as TLS does behind the command is TLS.
@@ -57,6 +57,9 @@ func (r *textReader) lines(i *Inspector, c *conn, data []byte) (consumed int) {
 			}
 		}
 		line, _, ended := bytes.Cut(rest, []byte{'\n'})
+		if tag := bytes.IndexByte(line, '>'); tag >= 0 && line[0] == '<' {
+			line, ended = line[:tag], true // of XMPP (RFC 6120)
+		}
 		switch {
 		case !isText(line):
 			i.stop(c)
@@ -77,6 +80,9 @@ func (r *textReader) lines(i *Inspector, c *conn, data []byte) (consumed int) {
 
 // asksForTLS says whether a line is the command; IMAP's has a tag before it.
 func asksForTLS(line []byte) bool {
+	if bytes.HasPrefix(line, []byte("<starttls")) {
+		return true
+	}
 	words := strings.Fields(strings.ToUpper(string(line[:min(len(line), longestCommand)])))
 	switch len(words) {
 	case 1:
@@ -98,7 +104,7 @@ func isText(line []byte) bool {
 
 func (r *textReader) gap(i *Inspector, c *conn, end int, n uint64) {
 	if end == client || n == 0 {
-		i.stop(c)
+		i.miss(c)
 		return
 	}
 	r.at[end] += n
@@ -116,4 +122,5 @@ func (r *textReader) skip(int) uint64          { return 0 }
 func (r *textReader) wants(int) bool           { return true }
 func (r *textReader) judged(end int) uint64    { return r.at[end] }
 func (r *textReader) distrust(*conn, int)      {}
+func (r *textReader) held() int                { return 0 }
 func (r *textReader) finish(*Inspector, *conn) {}

@@ -138,9 +138,11 @@ func handshakeProblem(ofClient bool, cause policy.Cause) string {
 	return who + " is malformed"
 }
 
+func (r *tlsReader) held() int { return r.parser.Held() }
+
 func (r *tlsReader) finish(i *Inspector, c *conn) {
 	h := r.parser.Handshake()
-	if !i.config.Report.TLS || h.Client == nil {
+	if !i.config.Report.TLS || h.Client == nil && h.Server == nil {
 		return
 	}
 	e := i.exchange(c, telemetry.TLSHandshake, &c.judged)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/idna"
+
+	"github.com/weirnet/weir/internal/corpora"
 )
 
 func TestArkime(t *testing.T) {
@@ -26,11 +28,11 @@ func TestArkime(t *testing.T) {
 			AnswersCnt                    int
 		} `json:"dns"`
 	}
-	folder := corpus(t, "arkime")
+	folder := corpora.Path(t, "arkime")
 	files := map[string][]seen{}
 	total := scores{}
 	classes := map[string]int{}
-	for _, s := range readLines[session](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, s := range corpora.Expected[session](t, "arkime") {
 		if len(s.DNS) == 0 {
 			continue
 		}

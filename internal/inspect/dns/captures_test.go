@@ -1,29 +1,13 @@
 package dns_test
 
 import (
-	"errors"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/weirnet/weir/internal/capture"
 	"github.com/weirnet/weir/internal/inspect/dns"
 	"github.com/weirnet/weir/internal/packet"
 )
-
-var corpora = filepath.Join("..", "..", "..", "..", "shared", "corpora")
-
-// corpus is a folder of captures of others, which are no part of this project.
-func corpus(t testing.TB, name ...string) string {
-	t.Helper()
-	folder := filepath.Join(append([]string{corpora}, name...)...)
-	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("no recorded captures: %s is missing", folder)
-	}
-	return folder
-}
 
 // seen is a message of a capture, as text.
 type seen struct {

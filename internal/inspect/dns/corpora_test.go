@@ -1,33 +1,13 @@
 package dns_test
 
 import (
-	"bufio"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/inspect/dns"
 )
-
-func readLines[T any](t testing.TB, path string) (lines []T) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 16<<20)
-	for s.Scan() {
-		var line T
-		if err := json.Unmarshal(s.Bytes(), &line); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		lines = append(lines, line)
-	}
-	return lines
-}
 
 // score counts fields by how they compare.
 type score struct{ equal, total int }
@@ -55,7 +35,7 @@ func (s scores) check(t *testing.T) {
 }
 
 func TestMalformedCorpus(t *testing.T) {
-	folder := corpus(t, "dns-malformed")
+	folder := corpora.Path(t, "dns-malformed")
 	problems := map[string]int{}
 	for _, name := range []string{"cares-fuzzinput", "cares-fuzznames"} {
 		entries, err := os.ReadDir(filepath.Join(folder, name))

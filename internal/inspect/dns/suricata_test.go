@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/weirnet/weir/internal/corpora"
 )
 
 // fieldOf is our text for a key of Suricata's records, and what kind of field it
@@ -68,16 +70,11 @@ func fieldOf(s *seen, key string) (field string, value any, ok bool) {
 }
 
 func TestSuricata(t *testing.T) {
-	type check struct {
-		Pcap, Test string
-		Count      int
-		Match      map[string]any
-	}
-	folder := corpus(t, "suricata", "l7")
+	folder := corpora.Path(t, "suricata", "l7")
 	files := map[string][]seen{}
 	total := scores{}
 	classes := map[string]int{}
-	for _, c := range readLines[check](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, c := range corpora.Expected[corpora.Check](t, "suricata", "l7") {
 		if c.Match["event_type"] != "dns" || c.Count == 0 {
 			continue
 		}
@@ -85,8 +82,7 @@ func TestSuricata(t *testing.T) {
 			files[c.Pcap] = readCapture(t, filepath.Join(folder, "pcap", c.Pcap))
 		}
 		messages := files[c.Pcap]
-		text := func(key string) string { s, _ := c.Match[key].(string); return s }
-		number := func(key string) int { n, _ := c.Match[key].(float64); return int(n) }
+		text, number := c.Text, c.Number
 		var best *seen
 		var fields map[string][2]any
 		most := -1

@@ -57,6 +57,14 @@ func (r *Record) appendKnown(to []byte) ([]byte, bool) {
 		return appendStrings(to, data)
 	case TypeSVCB, TypeHTTPS:
 		return r.appendService(to)
+	case typeCAA:
+		return appendCAA(to, data)
+	case typeSSHFP:
+		return appendDigest(to, data, 1, 1)
+	case typeDS, typeCDS:
+		return appendDigest(to, data, 2, 1, 1)
+	case typeTLSA, typeSMIMEA:
+		return appendDigest(to, data, 1, 1, 1)
 	}
 	return to, false
 }

@@ -1,41 +1,15 @@
 package http
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirnet/weir/internal/corpora"
 )
 
 // Recorded traffic, and what other tools make of it. The folder is not part of the
 // project; without it these tests are skipped.
-const corpora = "../../../../shared/corpora"
-
-func readLines[T any](t testing.TB, path string) []T {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		t.Skipf("%s is not there", path)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []T
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 1<<24)
-	for lines.Scan() {
-		var v T
-		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			t.Fatal(path, err)
-		}
-		all = append(all, v)
-	}
-	return all
-}
-
 // elsewhere are the cases where Weir answers otherwise than gunicorn, and why.
 var elsewhere = map[string]string{
 	"valid/009":          "identity with a Content-Length: RFC 9112 section 6.1 has both as an attack",
@@ -66,7 +40,7 @@ func TestGunicorn(t *testing.T) {
 		B64    []byte
 		Expect json.RawMessage
 	}
-	cases := readLines[testCase](t, filepath.Join(corpora, "http-evasion", "gunicorn.jsonl"))
+	cases := corpora.Lines[testCase](t, corpora.Path(t, "http-evasion", "gunicorn.jsonl"))
 	same, other := 0, 0
 	for _, c := range cases {
 		t.Run(c.Case, func(t *testing.T) {

@@ -47,6 +47,8 @@ type side2 struct {
 	// accepted, as far as the limit allows; beyond says that it was more.
 	table  uint32
 	beyond bool
+	// decoded are the bytes of header sections so far, of which the table holds the last.
+	decoded uint64
 
 	// The header section under way, from the first frame's offset on.
 	inBlock    bool

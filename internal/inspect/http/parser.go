@@ -67,7 +67,7 @@ func (p *Parser) step(end End, s *side, data []byte) (n int, again bool) {
 	switch {
 	case s.state == broken:
 		return len(data), false
-	case end == Server && p.sides[Client].resumes:
+	case end == Server && (p.sides[Client].resumes || p.awaits()):
 		return 0, false // what comes may answer requests that are yet to be read
 	case !p.decided && !p.decide(end, data):
 		return 0, false
@@ -75,6 +75,13 @@ func (p *Parser) step(end End, s *side, data []byte) (n int, again bool) {
 		return p.two.step(p, end, s, data)
 	}
 	return p.step1(end, s, data)
+}
+
+// awaits says whether a request is under way to which what the server says is the
+// answer: one that answers before it has all of it.
+func (p *Parser) awaits() bool {
+	c := &p.sides[Client]
+	return c.state == head && !c.two && c.offered > 0 && !c.closed && p.pending.length() == 0 && !p.deaf
 }
 
 // decide looks whether the connection begins with HTTP/2's preface. A server's
@@ -182,6 +189,22 @@ func (p *Parser) Undecided(end End) uint64 {
 		return p.two.sides[end].blockStart
 	}
 	return s.at
+}
+
+// Held is about how many bytes the parser holds besides its own size: requests that
+// wait for their responses, and what HTTP/2 keeps of streams and headers.
+func (p *Parser) Held() int {
+	const ofExchange, ofStream, ofConnection, entry = 128, 256, 2048, 32
+	n := cap(p.pending.items) * ofExchange
+	if p.two == nil {
+		return n
+	}
+	n += ofConnection + len(p.two.streams)*ofStream
+	for i := range p.two.sides {
+		t := &p.two.sides[i]
+		n += int(min(uint64(t.table), t.decoded)) + t.block.size + cap(t.block.headers)*entry
+	}
+	return n
 }
 
 // Messages are those found since Reset, valid until the next call of any method.

@@ -69,7 +69,25 @@ func (p *Parser) expect(s *side, method string, f *fields) {
 		p.tell(Message{Kind: Unanswered, End: Server, Reason: p.deafness, Exchange: p.requests, Method: method})
 		return
 	}
-	p.pending.push(exchange{number: p.requests, method: method, offers: s.offers, settings: f.settings})
+	settings := f.settings
+	if len(settings) > maxUpgradeSettings*2 {
+		settings = settings[:maxUpgradeSettings*2]
+	}
+	// The header section's text is not to be held for its method.
+	p.pending.push(exchange{
+		number: p.requests, method: methodOf(method), offers: s.offers, settings: strings.Clone(settings),
+	})
+}
+
+// methodOf is a method without the text that it is part of. Methods that nobody knows are
+// cut at a length that no known one has.
+func methodOf(method string) string {
+	for _, known := range [...]string{"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "PATCH"} {
+		if method == known {
+			return known
+		}
+	}
+	return strings.Clone(method[:min(len(method), maxMethod)])
 }
 
 // requestLine takes apart a request's first line. Other white space than one

@@ -25,6 +25,7 @@ type stream2 struct {
 func (c *connection2) section2(p *Parser, end End, f *frame, after uint64) Reason {
 	t := &c.sides[end]
 	b := &t.block
+	t.decoded += uint64(b.size)
 	id := f.stream
 	opener := end
 	if b.promised != 0 {
@@ -82,7 +83,7 @@ func (c *connection2) open(p *Parser, end End, id uint32, t *side2, f *frame, af
 		p.tell(Message{Kind: Unanswered, End: Server, Reason: why, Exchange: m.Exchange, Stream: id, Method: m.Method})
 		return
 	}
-	x := &stream2{exchange: m.Exchange, method: m.Method, protocol: b.protocol, head: after, declared: [2]int64{b.declared(), -1}}
+	x := &stream2{exchange: m.Exchange, method: methodOf(m.Method), protocol: methodOf(b.protocol), head: after, declared: [2]int64{b.declared(), -1}}
 	x.start[end] = t.blockStart
 	c.streams[id] = x
 	if end == Server {

@@ -10,10 +10,12 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/weirnet/weir/internal/corpora"
 )
 
 func readVectors(t *testing.T, pattern string, each func(t *testing.T, text []byte)) {
-	files, err := filepath.Glob(filepath.Join(corpora, "http2-vectors", pattern))
+	files, err := filepath.Glob(filepath.Join(corpora.Path(t, "http2-vectors"), pattern))
 	if err != nil {
 		t.Fatal(err)
 	}

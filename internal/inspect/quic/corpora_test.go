@@ -1,25 +1,19 @@
 package quic
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/weirnet/weir/internal/capture"
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/inspect/tls/hello"
 	"github.com/weirnet/weir/internal/packet"
 )
-
-// Recorded traffic with the answers of other tools. The folder is not part of the
-// project; without it these tests are skipped.
-const corpora = "../../../../shared/corpora"
 
 // replay reads the QUIC connections of a capture.
 func replay(t *testing.T, path string) (all []*Parser) {
@@ -61,25 +55,6 @@ func replay(t *testing.T, path string) (all []*Parser) {
 	return all
 }
 
-func readLines(t *testing.T, folder string) (all []map[string]any) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(corpora, folder, "expected.jsonl"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("%s is missing: recorded traffic is not part of the project", filepath.Join(corpora, folder))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		var v map[string]any
-		if err := json.Unmarshal([]byte(line), &v); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, v)
-	}
-	return all
-}
-
 // suricataExtensions are its names of extensions.
 var suricataExtensions = map[uint16]string{
 	0: "server_name", 5: "status_request", 10: "supported_groups", 16: "alpn", 23: "extended_master_secret",
@@ -114,14 +89,14 @@ func suricataFields(h *Handshake) (records [2]map[string]string) {
 func TestSuricata(t *testing.T) {
 	scores := map[string][2]int{}
 	seen := map[string][]*Parser{}
-	for _, line := range readLines(t, "suricata/l7") {
+	for _, line := range corpora.Expected[map[string]any](t, "suricata", "l7") {
 		match := line["match"].(map[string]any)
 		file := line["pcap"].(string)
 		if match["event_type"] != "quic" || line["count"].(float64) == 0 || strings.Contains(fmt.Sprint(match), "cyu") {
 			continue // cyu is of Google's QUIC, before the standard
 		}
 		if seen[file] == nil {
-			seen[file] = replay(t, filepath.Join(corpora, "suricata/l7/pcap", file))
+			seen[file] = replay(t, filepath.Join(corpora.Path(t, "suricata/l7/pcap"), file))
 		}
 		best, hits := map[string]string{}, -1
 		for _, c := range seen[file] {
@@ -164,13 +139,13 @@ func TestSuricata(t *testing.T) {
 
 func TestArkime(t *testing.T) {
 	equal, all := 0, 0
-	for _, line := range readLines(t, "arkime") {
+	for _, line := range corpora.Expected[map[string]any](t, "arkime") {
 		session, _ := line["tls"].(map[string]any)
 		if session == nil || !strings.Contains(fmt.Sprint(line["protocol"]), "quic") {
 			continue
 		}
 		file := line["pcap"].(string)
-		found := replay(t, filepath.Join(corpora, "arkime/pcap", file))
+		found := replay(t, filepath.Join(corpora.Path(t, "arkime/pcap"), file))
 		if len(found) == 0 || found[0].Handshake().Client == nil {
 			t.Errorf("%s: no handshake", file)
 			continue
@@ -191,11 +166,11 @@ func TestArkime(t *testing.T) {
 }
 
 func TestIPFIXProbe(t *testing.T) {
-	for _, line := range readLines(t, "ipfixprobe") {
+	for _, line := range corpora.Expected[map[string]any](t, "ipfixprobe") {
 		if line["plugin"] != "quic" {
 			continue
 		}
-		found := replay(t, filepath.Join(corpora, "ipfixprobe/pcap", line["pcap"].(string)))
+		found := replay(t, filepath.Join(corpora.Path(t, "ipfixprobe/pcap"), line["pcap"].(string)))
 		if len(found) == 0 || found[0].Handshake().Client == nil {
 			t.Fatal("no handshake")
 		}

@@ -61,6 +61,19 @@ func (p *Parser) Reset() { p.messages = p.messages[:0] }
 // Handshake is what is known so far.
 func (p *Parser) Handshake() *Handshake { return &p.handshake }
 
+// Held is about how many bytes the parser holds besides its own size.
+func (p *Parser) Held() int {
+	const keys = 2048 // of both ends: ciphers with their tables
+	n := cap(p.plain) + cap(p.header)
+	if p.keys != nil {
+		n += keys
+	}
+	for i := range p.ends {
+		n += cap(p.ends[i].stream.data)
+	}
+	return n
+}
+
 // Facts are what rules ask of TLS.
 func (p *Parser) Facts() policy.TLSFacts { return p.facts }
 

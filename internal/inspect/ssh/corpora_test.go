@@ -1,19 +1,15 @@
 package ssh_test
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/weirnet/weir/internal/capture"
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/inspect/ssh"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -91,38 +87,10 @@ func readCapture(t testing.TB, path string) (all []*connection) {
 	}
 }
 
-func readLines[T any](t testing.TB, path string) (lines []T) {
-	t.Helper()
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("no recorded captures: %s is missing", path)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Buffer(nil, 16<<20)
-	for s.Scan() {
-		var line T
-		if err := json.Unmarshal(s.Bytes(), &line); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		lines = append(lines, line)
-	}
-	return lines
-}
-
-var corpora = filepath.Join("..", "..", "..", "..", "shared", "corpora")
-
 func TestSuricata(t *testing.T) {
-	type check struct {
-		Pcap, Test string
-		Count      int
-		Match      map[string]any
-	}
-	folder := filepath.Join(corpora, "suricata", "l7")
+	folder := corpora.Path(t, "suricata", "l7")
 	equal, total, tunnels := 0, 0, 0
-	for _, c := range readLines[check](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, c := range corpora.Expected[corpora.Check](t, "suricata", "l7") {
 		if c.Match["event_type"] != "ssh" {
 			continue
 		}
@@ -179,9 +147,9 @@ func TestArkime(t *testing.T) {
 		}
 		SSH *struct{ Version, HASSH, HASSHServer, Key []string } `json:"ssh"`
 	}
-	folder := filepath.Join(corpora, "arkime")
+	folder := corpora.Path(t, "arkime")
 	equal, total, tunnels := 0, 0, 0
-	for _, s := range readLines[session](t, filepath.Join(folder, "expected.jsonl")) {
+	for _, s := range corpora.Expected[session](t, "arkime") {
 		if s.SSH == nil {
 			continue
 		}

@@ -58,6 +58,9 @@ type half struct {
 // Handshake is what has become known so far.
 func (p *Parser) Handshake() *Handshake { return &p.handshake }
 
+// Held is about how many bytes the parser holds besides its own size.
+func (p *Parser) Held() int { return cap(p.offer) }
+
 // Facts are the handshake's.
 func (p *Parser) Facts() policy.SSHFacts { return p.handshake.Facts() }
 

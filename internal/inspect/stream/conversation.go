@@ -46,6 +46,7 @@ func (c *Conversation) Segment(end int, seq, ack uint32, flags uint8, payload []
 		}
 		switch {
 		case flags&packet.RST == 0:
+			peer.choose(ack)
 			peer.Acked(ack)
 		case !own.Begun() && peer.Begun() && peer.refused(ack):
 			// It refuses the connection; its number means nothing.

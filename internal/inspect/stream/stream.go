@@ -41,6 +41,7 @@ type Stream struct {
 	segmentAt uint64
 
 	base    uint32 // the sequence number of offset 0
+	other   uint32 // valid with hasOther: what it is by another SYN
 	waiting int    // bytes of pieces from want on
 	want    uint64 // the next byte for the caller
 	offered uint64 // before it, all were offered since the last that was consumed
@@ -69,6 +70,7 @@ const (
 	isReset           // there will be no more, wherever the stream stands
 	maybeReset        // an RST at end, which is ahead of next
 	hasConflict       // differs is valid
+	hasOther          // other is valid
 )
 
 type span struct{ from, to uint64 }
@@ -155,10 +157,26 @@ func (s *Stream) synchronize(first uint32) bool {
 		s.begin(first)
 	}
 	if first != s.base {
+		if s.high == 0 && s.state&(acks|hasEnd) == 0 {
+			s.other = first
+			s.state |= hasOther
+		}
 		return false
 	}
 	s.state |= fromStart
 	return true
+}
+
+// choose takes the receiver's first acknowledgment, where a SYN was answered twice, with
+// different numbers (SYN cookies, two servers): it tells which answer was taken.
+func (s *Stream) choose(ack uint32) {
+	if s.state&hasOther == 0 || s.high > 0 || s.state&(acks|hasEnd) != 0 {
+		return
+	}
+	if ack == s.other {
+		s.base = s.other
+		s.state &^= hasOther
+	}
 }
 
 // offset is the place of a sequence number; negative before the first byte.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/inspect/tls/certificate"
 	"github.com/weirnet/weir/internal/inspect/tls/hello"
 	"github.com/weirnet/weir/internal/policy"
@@ -17,7 +18,7 @@ import (
 
 func TestArkime(t *testing.T) {
 	s := newScore(t)
-	for _, line := range readLines(t, "arkime") {
+	for _, line := range corpora.Expected[map[string]any](t, "arkime") {
 		protocols := fmt.Sprint(line["protocol"])
 		if !strings.Contains(protocols, "tls") || strings.Contains(protocols, "dtls") {
 			continue
@@ -26,7 +27,7 @@ func TestArkime(t *testing.T) {
 		session, _ := line["tls"].(map[string]any)
 		source, _ := line["source"].(map[string]any)
 		best := &conversation{}
-		for _, c := range replay(t, filepath.Join(corpora, "arkime/pcap", file)) {
+		for _, c := range replay(t, filepath.Join(corpora.Path(t, "arkime/pcap"), file)) {
 			if port := int(source["port"].(float64)); int(c.client.Port()) == port || int(c.server.Port()) == port {
 				best = c
 			}
@@ -108,12 +109,12 @@ func (s *score) certificate(file string, chain certificate.Chain, want map[strin
 
 func TestIPFIXProbe(t *testing.T) {
 	s := newScore(t)
-	for _, line := range readLines(t, "ipfixprobe") {
+	for _, line := range corpora.Expected[map[string]any](t, "ipfixprobe") {
 		if line["plugin"] != "tls" {
 			continue
 		}
 		h := &Handshake{}
-		for _, c := range replay(t, filepath.Join(corpora, "ipfixprobe/pcap", line["pcap"].(string))) {
+		for _, c := range replay(t, filepath.Join(corpora.Path(t, "ipfixprobe/pcap"), line["pcap"].(string))) {
 			if fmt.Sprint(c.client.Port()) == line["SRC_PORT"] {
 				h = c.parser.Handshake()
 			}
@@ -148,7 +149,7 @@ func TestIPFIXProbe(t *testing.T) {
 // TestS2N are captures without answers: what they are named for must be found, and
 // every handshake in them ended well.
 func TestS2N(t *testing.T) {
-	folder := filepath.Join(corpora, "s2n-tls/pcap")
+	folder := corpora.Path(t, "s2n-tls", "pcap")
 	if _, err := os.Stat(folder); err != nil {
 		t.Skipf("%s is missing: recorded traffic is not part of the project", folder)
 	}

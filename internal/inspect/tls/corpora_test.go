@@ -1,22 +1,13 @@
 package tls
 
 import (
-	"encoding/json"
-	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/weirnet/weir/internal/capture"
 	"github.com/weirnet/weir/internal/packet"
 )
-
-// Recorded traffic with the answers of other tools. The folder is not part of the
-// project; without it these tests are skipped.
-const corpora = "../../../../shared/corpora"
 
 // conversation is a TCP connection of a capture. Segments are put in order, and
 // those that never came end the stream.
@@ -132,24 +123,5 @@ func replay(t *testing.T, path string) (all []*conversation) {
 	}
 	all = slices.DeleteFunc(all, func(c *conversation) bool { return !c.begun[Client] && !c.begun[Server] })
 	conversations[path] = all
-	return all
-}
-
-func readLines(t *testing.T, folder string) (all []map[string]any) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(corpora, folder, "expected.jsonl"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("%s is missing: recorded traffic is not part of the project", filepath.Join(corpora, folder))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		var v map[string]any
-		if err := json.Unmarshal([]byte(line), &v); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, v)
-	}
 	return all
 }

@@ -128,6 +128,7 @@ func (p *Parser) noCertificate(state policy.Fact[policy.CertificateFacts]) {
 // message reads the message at hand.
 func (p *Parser) message(end End, body []byte) {
 	h := &p.ends[end]
+	p.kept += len(body)
 	switch kind := h.header[0]; {
 	case end == Client:
 		client, err := hello.ReadClient(body)

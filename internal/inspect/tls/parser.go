@@ -59,6 +59,7 @@ type Parser struct {
 	facts       policy.TLSFacts
 	application policy.Fact[policy.Application]
 	helloDone   bool
+	kept        int // bytes of the messages that handshake tells of
 }
 
 // Init makes the parser ready for a new connection; its storage is used again.
@@ -74,6 +75,13 @@ func (p *Parser) Reset() { p.messages = p.messages[:0] }
 
 // Handshake is what is known so far.
 func (p *Parser) Handshake() *Handshake { return &p.handshake }
+
+// Held is about how many bytes the parser holds besides its own size: messages under
+// way, and what was read of others.
+func (p *Parser) Held() int {
+	const parsed = 4 // certificates, their keys and names take several times their length
+	return cap(p.ends[Client].body) + cap(p.ends[Server].body) + parsed*p.kept
+}
 
 // Facts are what rules ask of TLS.
 func (p *Parser) Facts() policy.TLSFacts { return p.facts }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirnet/weir/internal/corpora"
 	"github.com/weirnet/weir/internal/inspect/tls/hello"
 	"github.com/weirnet/weir/internal/policy"
 )
@@ -88,14 +89,14 @@ func suricataVersion(v uint16) string {
 
 func TestSuricata(t *testing.T) {
 	s := newScore(t)
-	for _, line := range readLines(t, "suricata/l7") {
+	for _, line := range corpora.Expected[map[string]any](t, "suricata", "l7") {
 		match := line["match"].(map[string]any)
 		if match["event_type"] != "tls" || line["count"].(float64) == 0 {
 			continue
 		}
 		file := line["pcap"].(string)
 		best, hits := map[string]string{}, -1
-		for _, c := range replay(t, filepath.Join(corpora, "suricata/l7/pcap", file)) {
+		for _, c := range replay(t, filepath.Join(corpora.Path(t, "suricata/l7/pcap"), file)) {
 			fields, n := suricataFields(c.parser.Handshake()), 0
 			for key, want := range match {
 				if fields[key] == fmt.Sprint(want) {

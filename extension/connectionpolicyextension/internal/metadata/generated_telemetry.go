@@ -3,10 +3,12 @@
 package metadata
 
 import (
+	"context"
 	"errors"
 	"sync"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/embedded"
 	"go.opentelemetry.io/otel/trace"
 
 	"go.opentelemetry.io/collector/component"
@@ -26,6 +28,13 @@ type TelemetryBuilder struct {
 	meter                metric.Meter
 	mu                   sync.Mutex
 	registrations        []metric.Registration
+	WeirAuditConnections metric.Int64ObservableCounter
+	WeirAuditExchanges   metric.Int64ObservableCounter
+	WeirAuditFailures    metric.Int64ObservableCounter
+	WeirAuditFolded      metric.Int64ObservableCounter
+	WeirAuditLines       metric.Int64ObservableCounter
+	WeirAuditLost        metric.Int64ObservableCounter
+	WeirAuditUnlined     metric.Int64ObservableCounter
 	WeirPolicyChanges    metric.Int64Counter
 	WeirPolicyGeneration metric.Int64Gauge
 	WeirPolicyLoadTime   metric.Int64Gauge
@@ -42,6 +51,121 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterWeirAuditConnectionsCallback sets callback for observable WeirAuditConnections metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditConnectionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditConnections, obs: o})
+		return nil
+	}, builder.WeirAuditConnections)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditExchangesCallback sets callback for observable WeirAuditExchanges metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditExchangesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditExchanges, obs: o})
+		return nil
+	}, builder.WeirAuditExchanges)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditFailuresCallback sets callback for observable WeirAuditFailures metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditFailuresCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditFailures, obs: o})
+		return nil
+	}, builder.WeirAuditFailures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditFoldedCallback sets callback for observable WeirAuditFolded metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditFoldedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditFolded, obs: o})
+		return nil
+	}, builder.WeirAuditFolded)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditLinesCallback sets callback for observable WeirAuditLines metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditLinesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditLines, obs: o})
+		return nil
+	}, builder.WeirAuditLines)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditLostCallback sets callback for observable WeirAuditLost metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditLostCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditLost, obs: o})
+		return nil
+	}, builder.WeirAuditLost)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirAuditUnlinedCallback sets callback for observable WeirAuditUnlined metric.
+func (builder *TelemetryBuilder) RegisterWeirAuditUnlinedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirAuditUnlined, obs: o})
+		return nil
+	}, builder.WeirAuditUnlined)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+type observerInt64 struct {
+	embedded.Int64Observer
+	inst metric.Int64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
 // Shutdown unregister all registered callbacks for async instruments.
@@ -62,6 +186,48 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.WeirAuditConnections, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_connections",
+		metric.WithDescription("Number of blocked connections, or such as would be, that are in the audit log, each by a line or in the count of one. [Alpha]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditExchanges, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_exchanges",
+		metric.WithDescription("Number of blocked requests, queries and handshakes, or such as would be, that are in the audit log, each by a line or in the count of one. [Alpha]"),
+		metric.WithUnit("{exchange}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditFailures, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_failures",
+		metric.WithDescription("Number of attempts to write the audit log that failed. The lines are kept and written later. [Alpha]"),
+		metric.WithUnit("{attempt}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditFolded, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_folded",
+		metric.WithDescription("Number of connections that were counted together for the audit log, since there were too many for a line each (rate) or the file could not be written as fast (behind). [Alpha]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditLines, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_lines",
+		metric.WithDescription("Number of lines written to the audit log. [Alpha]"),
+		metric.WithUnit("{line}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditLost, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_lost",
+		metric.WithDescription("Number of lines that are not in the audit log, since it could not be written before the end (shutdown) or for too long (behind). [Alpha]"),
+		metric.WithUnit("{line}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirAuditUnlined, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_audit_unlined",
+		metric.WithDescription("Number of connections that the kernel counted as blocked and no line of the audit log stands for, since an earlier process was killed before it could write them, or there was none. The log says so, too. [Alpha]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.WeirPolicyChanges, err = builder.meter.Int64Counter(
 		"otelcol_weir_policy_changes",
 		metric.WithDescription("Number of times that a policy was loaded, refused, confirmed, or taken back because nobody confirmed it. [Alpha]"),

@@ -1,0 +1,71 @@
+package inspector
+
+import "github.com/weirnet/weir/internal/policy"
+
+// What parsers hold, and requests that wait for their responses, is bounded for each
+// connection and for all. Of all, those go first that have held something longest: who
+// has no more to say is through soon.
+
+// mostHeld is what the parsers of one connection may hold, in bytes.
+const mostHeld = 4 << 20
+
+// weigh notes what a connection's parsers hold, and gives up what is too much.
+func (i *Inspector) weigh(c *conn) {
+	n := 0
+	switch {
+	case c.phase != reading:
+	case c.quic != nil:
+		n = c.quic.parser.Held()
+	case c.reader != nil:
+		n = c.reader.held()
+	}
+	if n > mostHeld {
+		i.giveUp(c)
+		return
+	}
+	i.setHeld(c, n)
+	for i.held > i.config.MaxHeld && i.holders.next != &i.holders {
+		i.giveUp(i.holders.next.conn)
+	}
+}
+
+func (i *Inspector) setHeld(c *conn, n int) {
+	i.held += n - c.held
+	switch {
+	case c.held == 0 && n > 0:
+		c.holder = holder{conn: c, prev: i.holders.prev, next: &i.holders}
+		c.holder.prev.next, i.holders.prev = &c.holder, &c.holder
+	case c.held > 0 && n == 0:
+		c.holder.prev.next, c.holder.next.prev = c.holder.next, c.holder.prev
+		c.holder = holder{}
+	}
+	c.held = n
+}
+
+// giveUp forgets a connection for want of memory.
+func (i *Inspector) giveUp(c *conn) {
+	i.counts[GivenUp]++
+	i.abandon(c)
+}
+
+// abandon forgets a connection that is not over: what was begun is told of. What comes
+// of it later is in the midst of a connection.
+func (i *Inspector) abandon(c *conn) {
+	if c.phase != done {
+		c.loss = policy.Overload
+		if c.facts.Application.State == policy.Unknown {
+			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
+		}
+		i.stop(c)
+		c.lose(policy.Overload)
+		i.judge(c)
+		i.settle(c)
+	}
+	i.forget(c)
+}
+
+// holder is a connection's place among those whose parsers hold something.
+type holder struct {
+	conn       *conn
+	prev, next *holder
+}
