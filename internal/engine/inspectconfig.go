@@ -24,4 +24,7 @@ type InspectConfig struct {
 	// or destination_names. Without any they are the host's, as they change; in a
 	// replay, all servers at port 53.
 	Resolvers []netip.AddrPort
+	// NamesFile keeps, over restarts, the names that DNS has answered; empty: they are
+	// not kept. A replay keeps none.
+	NamesFile string
 }

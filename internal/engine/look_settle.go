@@ -72,8 +72,24 @@ func (l *look) write() {
 			}
 		}
 	}
-	results, err := l.data.Settle(l.settlements)
+	l.void = l.void[:0]
+	l.hand(l.settlements)
+	if len(l.void) > 0 {
+		l.hand(l.void)
+	}
+	clear(l.of)
+	clear(l.settlements)
+	l.of, l.settlements = l.of[:0], l.settlements[:0]
+}
+
+// hand writes settlements, and counts what became of them. A verdict by a policy that
+// is not in force is void: whoever puts another in force has the connection judged
+// again, see setPolicy. What else there is to say of the connection counts all the
+// same.
+func (l *look) hand(settlements []datapath.Settlement) {
+	results, err := l.data.Settle(settlements)
 	if err != nil {
+		l.counts.failed += uint64(len(settlements))
 		l.log.Error("What was found out about connections cannot be written into the kernel's table.", zap.Error(err))
 	}
 	for i, r := range results {
@@ -83,16 +99,15 @@ func (l *look) write() {
 			l.counts.gone++
 		case datapath.SettledOtherTables:
 			l.counts.stale++
+			l.void = append(l.void, settlements[i])
+			l.void[len(l.void)-1].Judged = false
 		case datapath.SettledBusy:
 			l.counts.busy++
 		default:
-			l.counts.refused++
-			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", l.settlements[i]))
+			l.counts.failed++
+			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", settlements[i]))
 		}
 	}
-	clear(l.of)
-	clear(l.settlements)
-	l.of, l.settlements = l.of[:0], l.settlements[:0]
 }
 
 // window says how far an end is looked into from now on.

@@ -77,5 +77,6 @@ func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 		MaxWait:   c.Inspect.MaxWait,
 		LateWait:  c.Inspect.LateWait,
 		Resolvers: resolvers,
+		NamesFile: c.Names.file(r.settings.ID),
 	}
 }

@@ -62,6 +62,7 @@ type talk struct {
 	exchanges   []said
 	// action and rule are those of the connections' ends, with the policy of the test.
 	action, rule string
+	undecided    bool // there is none
 }
 
 // expectTalk runs a talk and compares what is told of it: each exchange once, between
@@ -75,13 +76,13 @@ func (w *weir) expectTalk(t *testing.T, k *talk, p passage) {
 		if got := end.str("network.protocol.name"); got != k.protocol {
 			t.Errorf("network.protocol.name of the end is %q, want %q", got, k.protocol)
 		}
-		w.expectJudgement(t, end, p, k.action, k.rule)
+		w.expectJudgement(t, end, p, k.action, k.rule, k.undecided)
 	}
 	var got, want []map[string]any
 	for i, e := range exchanges {
 		got = append(got, inner(e))
 		if i < len(k.exchanges) {
-			w.expectJudgement(t, e, p, k.exchanges[i].action, k.exchanges[i].rule)
+			w.expectJudgement(t, e, p, k.exchanges[i].action, k.exchanges[i].rule, false)
 		}
 	}
 	for i := range k.exchanges {
@@ -101,12 +102,15 @@ func (w *weir) expectTalk(t *testing.T, k *talk, p passage) {
 	}
 }
 
-func (w *weir) expectJudgement(t *testing.T, r record, p passage, action, rule string) {
+func (w *weir) expectJudgement(t *testing.T, r record, p passage, action, rule string, undecided bool) {
 	t.Helper()
 	e := expectation{direction: p.direction, verdict: "detected", mode: "detect"}
 	if w.config.policy != "" {
 		e.action, e.rule, e.generation, e.reason = action, rule, "1", "rule"
-		if rule == "" {
+		switch {
+		case undecided:
+			e.reason = "pending"
+		case rule == "":
 			e.reason = "default"
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // httpTalks are over HTTP in the clear.
 var httpTalks = []talk{
 	{
-		name: "curl keeps a connection", transport: "tcp", port: 8001, protocol: "http", run: curlHTTP("--http1.1"),
+		name: "curl keeps a connection", transport: "tcp", port: 8001, protocol: "http", run: curlTwoPages,
 		exchanges: []said{
 			request("1.1", "GET", "/a", 200, "", with("url.query", "q=1"), with("http.request.header.x-test", []any{"yes"})),
 			request("1.1", "GET", "/admin/b", 404, "no-admin"),
@@ -24,10 +24,14 @@ var httpTalks = []talk{
 		action: "block", rule: "no-admin",
 	},
 	{
-		name: "curl h2c", transport: "tcp", port: 8002, protocol: "http", run: curlHTTP("--http2-prior-knowledge"),
+		name: "curl h2c", transport: "tcp", port: 8002, protocol: "http", run: curlH2C,
+		exchanges: []said{request("2", "GET", "/a", 200, "", with("url.query", "q=1"))},
+		action:    "allow", rule: "web",
+	},
+	{
+		name: "Go h2c", transport: "tcp", port: 8004, protocol: "http", run: goH2C,
 		exchanges: []said{
-			request("2", "GET", "/a", 200, "", with("url.query", "q=1"), with("http.request.header.x-test", []any{"yes"})),
-			request("2", "GET", "/admin/b", 404, "no-admin"),
+			request("2", "GET", "/0", 200, ""), request("2", "GET", "/1", 200, ""), request("2", "GET", "/admin/2", 404, "no-admin"),
 		},
 		action: "block", rule: "no-admin",
 	},
@@ -79,17 +83,45 @@ func (h *host) serveHTTP(t *testing.T, at netip.AddrPort) {
 	t.Cleanup(func() { s.Close() })
 }
 
-// curlHTTP asks for two pages by one connection.
-func curlHTTP(option string) func(*testing.T, passage, netip.AddrPort) {
-	return func(t *testing.T, p passage, at netip.AddrPort) {
-		curl := tool(t, "curl")
-		p.to.serveHTTP(t, at)
-		url := "http://" + at.String()
-		out, err := p.from.output(t, curl, "-sS", "-g", option, "-H", "host: www.example.com", "-H", "x-test: yes", url+"/a?q=1",
-			"--next", "-sS", "-g", option, "-H", "host: www.example.com", url+"/admin/b")
-		if err != nil || out != "hello\nhello\n" {
-			t.Fatalf("curl says %q, %v", out, err)
+// curlTwoPages asks for two pages by one connection.
+func curlTwoPages(t *testing.T, p passage, at netip.AddrPort) {
+	curl := tool(t, "curl")
+	p.to.serveHTTP(t, at)
+	url := "http://" + at.String()
+	out, err := p.from.output(t, curl, "-sS", "-g", "-H", "host: www.example.com", "-H", "x-test: yes", url+"/a?q=1",
+		"--next", "-sS", "-g", "-H", "host: www.example.com", url+"/admin/b")
+	if err != nil || out != "hello\nhello\n" {
+		t.Fatalf("curl says %q, %v", out, err)
+	}
+}
+
+func curlH2C(t *testing.T, p passage, at netip.AddrPort) {
+	curl := tool(t, "curl")
+	p.to.serveHTTP(t, at)
+	out, err := p.from.output(t, curl, "-sS", "-g", "--http2-prior-knowledge", "-H", "host: www.example.com", "http://"+at.String()+"/a?q=1")
+	if err != nil || out != "hello\n" {
+		t.Fatalf("curl says %q, %v", out, err)
+	}
+}
+
+// goH2C has three streams in one connection.
+func goH2C(t *testing.T, p passage, at netip.AddrPort) {
+	p.to.serveHTTP(t, at)
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: p.from.dialer()}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	for _, path := range []string{"/0", "/1", "/admin/2"} {
+		r, err := http.NewRequest(http.MethodGet, "http://"+at.String()+path, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
+		r.Host = "www.example.com"
+		response, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, response.Body)
+		response.Body.Close()
 	}
 }
 
