@@ -62,7 +62,7 @@ build-wide: ## bin/weir-wide, with more exporters; several minutes at first
 	@scripts/build.sh builder-config.wide.yaml build-wide weir-wide
 
 .PHONY: weirctl
-weirctl: ## bin/weirctl, which takes away what Weir left in the kernel
+weirctl: ## bin/weirctl, the command-line companion (docs/weirctl.md)
 	@scripts/setup.sh build
 	@mkdir -p bin
 	go build -ldflags='-s -w' -o bin/weirctl ./cmd/weirctl

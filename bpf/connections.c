@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "flow.h"
 #include "handover.h"
+#include "hold_state.h"
 #include "judge.h"
 #include "key.h"
 #include "life.h"
@@ -133,12 +134,33 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
   return counted && !candidate;
 }
 
-// Goes on to the program that copies the packet, where there is one.
-static __always_inline void go_on_to_look(struct __sk_buff *skb, struct workspace *w,
-                                          const struct flow_key *k, __u32 arrival) {
+// Goes on to the program that copies the packet, or hands it to user space, where
+// there is one.
+static __always_inline void go_on_to(struct __sk_buff *skb, struct workspace *w, __u32 stage,
+                                     const struct flow_key *k, __u32 arrival) {
   w->key = *k;
   w->arrival = arrival;
-  bpf_tail_call(skb, &stages, STAGE_LOOK);
+  bpf_tail_call(skb, &stages, stage);
+}
+
+// Whether the stack shows the device what it has taken from one beneath it.
+static __always_inline __u32 is_above(const struct packet *p, __u32 interface) {
+  __u32 zone = interface & INTERFACE_ZONE;
+  return (interface & (INTERFACE_BRIDGE | INTERFACE_LOOPBACK)) ||
+         (zone && !is_vrf(zone) && !p->is_tagged);
+}
+
+// Judges the connection at hand anew, of which facts cannot be had since the table
+// is full. Returns whether it is dropped.
+static __always_inline __u32 judge_untracked(const struct flow_key *k, struct workspace *w,
+                                             __u64 now) {
+  if (!(w->flow.flags & FLOW_HELD))
+    return w->flow.flags & FLOW_DROP;
+  w->flow.flags &= ~FLOW_HELD;
+  w->cause = REASON_OVERLOAD;
+  int failed = judge_flow(k, &w->flow, now);
+  w->cause = 0;
+  return failed || (w->flow.flags & FLOW_DROP);
 }
 
 // A SYN from outside, on a follower's tuple, that is to be dropped: it is told of,
@@ -171,6 +193,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     count(COUNT_OTHER_HOST);
     return PASS;
   }
+  if (egress && is_from_hold(skb))
+    return PASS;
   __u32 judged = was_judged(skb, egress);
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
@@ -201,6 +225,14 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     if (!f)
       return PASS;
   }
+  if (f && (f->flags & FLOW_RETURNS) && !egress && has_hold_mark(skb)) {
+    go_on_to(skb, w, STAGE_HOLD, &k,
+             ARRIVES_RETURNED | (sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH)
+                                     ? 0
+                                     : ARRIVES_FROM_DESTINATION));
+    count(COUNT_HOLD_FAILED); // it was taken away just now
+    return TC_ACT_SHOT;
+  }
   __u32 followed = f && (f->flags & FLOW_FOLLOWER);
   if (followed && (judged || !opens(p)))
     return follow(&k, f, p, sender_is_high, now);
@@ -221,8 +253,18 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     }
     opening = CONTINUES;
     __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (sender_is_high ? ARRIVES_FROM_HIGH : 0);
-    if (prepare_flow(skb, p, arrival, now) || judge_flow(&k, &w->flow, now))
+    if (prepare_flow(skb, p, arrival, now))
       return PASS;
+    if (may_hold(p, &w->flow, w->inheritance.accepted))
+      w->flow.flags |= FLOW_HELD;
+    if (judge_flow(&k, &w->flow, now))
+      return PASS;
+    if (w->flow.flags & FLOW_HELD) {
+      if ((w->flow.flags & FLOW_PREVENT) && w->flow.reason == REASON_PENDING)
+        w->flow.flags |= FLOW_RETURNS;
+      else
+        w->flow.flags &= ~FLOW_HELD;
+    }
     __u32 drop = w->flow.flags & FLOW_DROP;
     if (!f && drop && in_handover(now)) {
       count(COUNT_HANDOVER_DROPPED);
@@ -230,11 +272,11 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     }
     if (followed && drop)
       return drop_beside(skb, l2, &k, &w->flow, p, egress, now);
-    if (wants_look(p, &w->flow, w->inheritance.accepted))
+    if (!(w->flow.flags & FLOW_HELD) && wants_look(p, &w->flow, w->inheritance.accepted))
       w->flow.flags |= FLOW_LOOKED;
     f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);
-    if (!f)
-      return drop ? TC_ACT_SHOT : PASS; // the table is full: judged by itself
+    if (!f) // the table is full: judged by itself
+      return judge_untracked(&k, w, now) ? TC_ACT_SHOT : PASS;
   }
   __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (judged ? ARRIVES_JUDGED : 0) |
                   (opening == CANDIDATE ? ARRIVES_CANDIDATE : 0);
@@ -249,8 +291,24 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   int counted = note_packet(skb, &k, f, p, arrival);
   if (f->flags & FLOW_DROP)
     return blocked(skb, l2, &k, f, p, egress, now);
+  if (opening == CANDIDATE && p->payload_bytes && (f->flags & FLOW_PREVENT) && is_holding()) {
+    // A server that knows the client would take it before anybody has judged the
+    // connection that the SYN wants. Without an answer it comes again without.
+    count(COUNT_SYN_DATA_DROPPED);
+    tell_if_due(&k, f);
+    return TC_ACT_SHOT;
+  }
+  // At any hook but those that show again what another has let pass.
+  if ((f->flags & FLOW_HELD) && (counted || !(judged || (!egress && is_above(p, interface))))) {
+    go_on_to(skb, w, STAGE_HOLD, &k, arrival);
+    if (f->verdict == PENDING) {
+      count(COUNT_HOLD_FAILED);
+      tell_if_due(&k, f);
+      return TC_ACT_SHOT;
+    }
+  }
   if ((f->flags & FLOW_LOOKED) && (counted || MUTANT(EVERY_SIGHTING)))
-    go_on_to_look(skb, w, &k, arrival);
+    go_on_to(skb, w, STAGE_LOOK, &k, arrival);
   tell_if_due(&k, f);
   return PASS;
 }

@@ -58,7 +58,15 @@ static __always_inline void visit(struct walk *w, const struct policy_entry *e) 
     return;
   }
   __u8 undecided = flags & ENTRY_UNDECIDED;
-  __u8 can = undecided ? outcomes(e) : e->action == ALLOW ? CAN_ALLOW : CAN_BLOCK;
+  __u8 action = e->action;
+  __u8 lost = undecided ? w->subject->lost_reason : 0;
+  if (lost) {
+    if (action == ALLOW)
+      return;
+    action = w->subject->lost_action;
+    undecided = 0;
+  }
+  __u8 can = undecided ? outcomes(e) : action == ALLOW ? CAN_ALLOW : CAN_BLOCK;
   if (!w->at->shadow_done) {
     w->at->can_shadow |= can;
     if (!undecided) {
@@ -78,7 +86,7 @@ static __always_inline void visit(struct walk *w, const struct policy_entry *e) 
   d->rule = e->rule;
   d->reject = e->reject;
   d->by_duration = e->over != 0;
-  d->reason = flags & ENTRY_SAFEGUARD ? REASON_SAFEGUARD : REASON_RULE;
+  d->reason = lost ? lost : flags & ENTRY_SAFEGUARD ? REASON_SAFEGUARD : REASON_RULE;
 }
 
 // The next entry of the rows and the lists. Each call takes one step.

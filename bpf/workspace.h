@@ -17,6 +17,7 @@ enum arrival {
   ARRIVES_CANDIDATE = 1 << 2,
   ARRIVES_FROM_DESTINATION = 1 << 3,
   ARRIVES_FROM_HIGH = 1 << 4, // the key's high end
+  ARRIVES_RETURNED = 1 << 5,  // from user space
 };
 
 // The programs run with softirqs off, and none is entered while another uses it.
@@ -29,7 +30,7 @@ struct workspace {
   // For the program that goes on with the packet.
   struct flow_key key;
   __u32 arrival;
-  __u32 pad;
+  __u32 cause; // for judge_flow(): why facts cannot be had, as reason; 0: not seen
 };
 
 struct {

@@ -29,7 +29,8 @@ func TestSuggestKeepsCaptures(t *testing.T) {
 	}
 	suggested := filepath.Join(t.TempDir(), "policy.yaml")
 	for i, capture := range captures {
-		if i%4 != 0 && !strings.Contains(capture, "http") {
+		if i%4 != 0 && !strings.Contains(capture, "http") || strings.Contains(capture, "socks") {
+			// What is spoken with a SOCKS proxy, before what has a name, is in no record.
 			continue
 		}
 		var out, complaints bytes.Buffer

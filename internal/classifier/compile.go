@@ -116,6 +116,7 @@ func settingsOf(p *policy.Policy) Settings {
 		BlockMalformed: p.OnError.For(policy.Malformed) == policy.Block,
 		BlockNonIP:     p.NonIP == policy.Block,
 		RelatedICMP:    p.Safeguards.ICMPErrors,
+		OnError:        p.OnError,
 	}
 	if p.Empty() {
 		s.DefaultAction = 0

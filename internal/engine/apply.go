@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,13 +71,16 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		return fmt.Errorf("compile the policy: %w", err)
 	}
 	v := &version{generation: generation, policy: p, rules: tables.Rules, rejects: rejectsOf(p), back: back}
+	if err := e.beginHold(p); err != nil {
+		return err
+	}
 	e.saveMatches(e.data.Victim(back))
 	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
 		return err
 	}
 	v.since = time.Now()
 	e.versions.add(v)
-	if err := e.lookFor(v, now); err != nil {
+	if err := errors.Join(e.lookFor(v, now), e.endHold(p)); err != nil {
 		return err
 	}
 	if pin := e.pins(p); pin != e.pinned || !e.chosen {

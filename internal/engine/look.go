@@ -29,9 +29,11 @@ type look struct {
 	// under way: those of this second, and of the one before.
 	gone, goneBefore map[uint64]struct{}
 	settlements      []datapath.Settlement
-	void             []datapath.Settlement // those whose verdict came too late, without it
 	of               []*lookedAt
 	counts           lookCounts
+	holding          map[uint64]*lookedAt // those of which packets are held
+	maxWait          time.Duration        // of a packet that is held
+	heldCounts       heldCounts
 	said             pendingExchanges
 	learns           bool // the policy asks for names
 	ownResolvers     bool // all are on the host itself: their answers are not seen
@@ -48,9 +50,15 @@ type lookedAt struct {
 	key datapath.FlowKey
 	// wants is what the inspector wants of each end.
 	wants [2]inspector.Window
+	// names are those of the destination when the first packet came.
+	names []string
 	// credit is what the kernel may still copy of each end.
 	credit [2]int
 	tcp    bool
+	// hold is what is held of it; nil where nothing ever was.
+	hold *holding
+	// over: it has ended.
+	over bool
 	// listed: it is in look.of, at that index.
 	listed bool
 	at     int
@@ -67,7 +75,8 @@ type lookCounts struct {
 func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 	l := &look{
 		data: data, log: log, names: names.NewTable(names.Limits{}),
-		seen: map[uint64]*lookedAt{}, gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
+		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
+		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 	}
 	l.inspector = inspector.New(inspector.Config{
 		Report: c.Report, MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
@@ -101,26 +110,45 @@ const settleAtOnce = 64
 
 // copy shows a packet to the inspector.
 func (l *look) copy(c *datapath.Copy) {
+	k := l.lookAt(c)
+	if k == nil {
+		return
+	}
+	k.credit[c.End] = c.Credit
+	of, p := packetOf(k, c)
+	l.inspector.Packet(&of, &p)
+	if k.needsCredit(c.End) {
+		l.list(k)
+	}
+}
+
+// lookAt finds the connection of a packet; nil where it was given up.
+func (l *look) lookAt(c *datapath.Copy) *lookedAt {
 	k := l.seen[c.ID]
+	if k != nil {
+		return k
+	}
+	if l.isGone(c.ID) {
+		return nil
+	}
+	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
+	for end := range 2 {
+		k.wants[end].Wants, k.credit[end] = true, k.most()
+	}
+	l.seen[c.ID] = k
+	k.names = l.names.Lookup(c.Tuple.Destination, c.Time)
+	return k
+}
+
+// packetOf is a packet in the words of the inspector.
+func packetOf(k *lookedAt, c *datapath.Copy) (inspector.Connection, inspector.Packet) {
 	of := inspector.Connection{
 		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
-		FirstSeen: c.First, Loopback: c.Loopback,
+		FirstSeen: c.First, Loopback: c.Loopback, Names: k.names,
 		// It counts where the beginning is not here: after a restart, or when it had
 		// given way to others.
 		Kept: policy.Action(c.Action) == policy.Allow,
 	}
-	if k == nil {
-		if l.isGone(c.ID) {
-			return
-		}
-		k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
-		for end := range 2 {
-			k.wants[end].Wants, k.credit[end] = true, k.most()
-		}
-		l.seen[c.ID] = k
-		of.Names = l.names.Lookup(c.Tuple.Destination, c.Time)
-	}
-	k.credit[c.End] = c.Credit
 	p := inspector.Packet{
 		Time: c.Time, End: c.End, Seq: c.Seq, Ack: c.Ack, Flags: c.Flags, Payload: c.Payload, Missing: c.Missing,
 	}
@@ -129,10 +157,7 @@ func (l *look) copy(c *datapath.Copy) {
 	} else if c.Fragment {
 		p.Missing = max(p.Missing, 1) // how much is in the others is not told
 	}
-	l.inspector.Packet(&of, &p)
-	if k.needsCredit(c.End) {
-		l.list(k)
-	}
+	return of, p
 }
 
 // ended lets go of a connection that is over: the record of its end waits for that.
@@ -144,7 +169,8 @@ func (l *look) ended(c *datapath.Copy) {
 	l.inspector.Ended(c.ID, c.Time)
 	l.take()
 	l.settlement(k).Done = true
-	delete(l.seen, c.ID)
+	k.over = true
+	l.letGo(k)
 }
 
 // over says that the end of a connection was told, whether or not it is looked into.
@@ -152,9 +178,9 @@ func (l *look) over(ids []uint64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		if l.seen[id] != nil {
+		if k := l.seen[id]; k != nil {
 			l.inspector.Ended(id, now)
-			delete(l.seen, id)
+			l.letGo(k)
 		}
 	}
 	l.take()
@@ -181,7 +207,9 @@ func (l *look) expire(now time.Time) {
 	l.inspector.Expire(now)
 	l.take()
 	for id := range l.goneBefore {
-		delete(l.seen, id)
+		if k := l.seen[id]; k != nil {
+			l.letGo(k)
+		}
 	}
 	clear(l.goneBefore)
 	l.gone, l.goneBefore = l.goneBefore, l.gone

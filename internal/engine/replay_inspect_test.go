@@ -1,10 +1,15 @@
 package engine
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -82,5 +87,65 @@ end       forwarded tcp [2001:db8::20]:50504 → [2001:db8:1::7]:80 http would b
 	}
 	if protocols["http"] != 2 || protocols["dns"] != 1 {
 		t.Error(protocols)
+	}
+}
+
+// fragments records a UDP datagram over IPv4 in fragments of so many bytes; those at the
+// places of order, in that order.
+func (r *recording) fragments(from, to netip.AddrPort, id uint16, payload string, size int, order ...int) {
+	datagram := binary.BigEndian.AppendUint16(nil, from.Port())
+	datagram = binary.BigEndian.AppendUint16(datagram, to.Port())
+	datagram = binary.BigEndian.AppendUint16(datagram, uint16(8+len(payload)))
+	datagram = append(append(datagram, 0, 0), payload...)
+	for _, place := range order {
+		at := place * size
+		end := min(at+size, len(datagram))
+		ip := make([]byte, 20)
+		ip[0], ip[8], ip[9] = 0x45, 64, packet.UDP
+		binary.BigEndian.PutUint16(ip[2:], uint16(20+end-at))
+		binary.BigEndian.PutUint16(ip[4:], id)
+		field := uint16(at / 8)
+		if end < len(datagram) {
+			field |= 0x2000
+		}
+		binary.BigEndian.PutUint16(ip[6:], field)
+		copy(ip[12:], from.Addr().AsSlice())
+		copy(ip[16:], to.Addr().AsSlice())
+		r.frame(packet.EtherTypeIPv4, append(ip, datagram[at:end]...))
+	}
+}
+
+// Fragmented answers are read whole in whatever order they came, and their beginning
+// where a part never came.
+func TestReplayFragments(t *testing.T) {
+	message := func(id uint16, answers int) string {
+		m := dnsmessage.Message{
+			Header:    dnsmessage.Header{ID: id, Response: answers > 0},
+			Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName("www.example.com."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
+		}
+		for i := range answers {
+			m.Answers = append(m.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Class: dnsmessage.ClassINET},
+				Body:   &dnsmessage.AResource{A: [4]byte{192, 0, 2, byte(i)}},
+			})
+		}
+		data, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	rec := newRecording(sampleAt)
+	client, server := netip.AddrPortFrom(laptop, 5000), netip.AddrPortFrom(router, 53)
+	for id, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {0, 2}} {
+		rec.udp(client, server, message(uint16(id), 0))
+		rec.fragments(server, client, uint16(id), message(uint16(id), 6), 48, order...)
+	}
+	r := replay(t, write(t, rec.bytes()), "", func(c *ReplayConfig) { c.Inspect = reportAll })
+	all := "[192.0.2.0 192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5]"
+	want := strings.Repeat("dns  dns udp www.example.com A "+all+" NOERROR |\n", 3)
+	got := strings.Join(r.briefs(), "\n")
+	if rest, ok := strings.CutPrefix(strings.ReplaceAll(got, " | ", " |"), want); !ok || !strings.HasPrefix(rest, "dns  dns udp www.example.com A [] NOERROR |") {
+		t.Errorf("got:\n%s", got)
 	}
 }

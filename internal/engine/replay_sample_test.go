@@ -84,9 +84,14 @@ func (r *recording) ip(from, to netip.Addr, protocol uint8, payload []byte) {
 		binary.BigEndian.PutUint16(ip[10:], checksum(0, ip))
 	}
 	setChecksum(from, to, protocol, payload)
+	r.frame(kind, append(ip, payload...))
+}
+
+// frame records one with an IP packet.
+func (r *recording) frame(kind uint16, ip []byte) {
 	frame := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}
 	frame = binary.BigEndian.AppendUint16(frame, kind)
-	frame = append(append(frame, ip...), payload...)
+	frame = append(frame, ip...)
 	head := binary.LittleEndian.AppendUint32(nil, uint32(r.now.Unix()))
 	head = binary.LittleEndian.AppendUint32(head, uint32(r.now.Nanosecond()))
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(frame)))

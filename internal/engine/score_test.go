@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -270,4 +271,26 @@ func TestScore(t *testing.T) {
 		}
 	}
 	s.report()
+	s.documented()
+}
+
+// documented compares the table of docs/inspection.md with what was counted.
+func (s *score) documented() {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "inspection.md"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for class, n := range classes {
+		if !strings.Contains(string(text), fmt.Sprintf("\n| %s | %d |", class, n)) {
+			s.t.Errorf("docs/inspection.md does not say that %d values are of the class %q", n, class)
+		}
+	}
+	var all outcome
+	for _, n := range s.fields {
+		all.found += n.found
+		all.explained += n.explained
+	}
+	if want := fmt.Sprintf("| **all** | **%d** | **0** | **0** | **%d** |", all.found, all.explained); !strings.Contains(string(text), want) {
+		s.t.Errorf("docs/inspection.md has not the line %s", want)
+	}
 }

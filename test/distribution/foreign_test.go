@@ -27,6 +27,11 @@ processors:
   - gomod: github.com/open-telemetry/opentelemetry-collector-contrib/processor/attributesprocessor v0.158.0
 exporters:
   - gomod: go.opentelemetry.io/collector/exporter/debugexporter v0.158.0
+providers:
+  - gomod: github.com/weirnet/weir v0.1.0
+    import: github.com/weirnet/weir/confmap/weirprovider
+  - gomod: go.opentelemetry.io/collector/confmap/provider/envprovider v1.64.0
+  - gomod: go.opentelemetry.io/collector/confmap/provider/fileprovider v1.64.0
 replaces:
   - github.com/weirnet/weir => CHECKOUT
 `

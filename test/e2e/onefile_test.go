@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,13 +41,13 @@ service: {telemetry: {%s, metrics: {level: none}}}
 func TestOneFile(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	events := ""
+	events, audit := "", ""
 	with := func(policy, more string) string {
-		return policy + "event_publisher: {file: {path: " + events + "}}\n" + more
+		return policy + "event_publisher: {file: {path: " + events + "}}\nlogging: {level: info, audit: {path: " + audit + "}}\n" + more
 	}
 	detect := strings.Replace(shut8080, "mode: prevent", "mode: detect", 1)
 	w, file := startOneFile(t, l.a, func(path string) string {
-		events = path
+		events, audit = path, filepath.Join(filepath.Dir(path), "audit", "audit.log")
 		return with(detect, "")
 	})
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(l.address(l.b, ipv4, 0), port) }
@@ -80,6 +81,11 @@ func TestOneFile(t *testing.T) {
 	w.awaitReady(t, 2)
 	l.enforces(t, shut8080)
 	live.chat(t)
+
+	await(t, "the blocked connections in the audit log", func() bool {
+		text, _ := os.ReadFile(audit) // not there at first
+		return strings.Count(string(text), "rule=shut") >= 2
+	})
 }
 
 // TestOneFileAtStart: what is wrong with its three keys keeps the Collector from

@@ -65,6 +65,9 @@ func (c *Config) setDefaults() {
 	if c.Streams.Kept == 0 {
 		c.Streams.Kept = c.MaxBytes
 	}
+	if c.Streams.Waiting == 0 {
+		c.Streams.Waiting = min(max(stream.DefaultLimits.Waiting, c.MaxBytes), stream.MaxWaiting)
+	}
 }
 
 // reports says whether there is a record of what a protocol says.

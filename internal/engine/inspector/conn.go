@@ -62,6 +62,8 @@ type conn struct {
 	// not seen.
 	loss    policy.Cause
 	judgeAt time.Duration // the age at which to judge again; 0: none
+	// open: the last walk was undecided, whatever the verdict before.
+	open    bool
 	toldApp policy.Application
 	windows [2]Window // as told
 	skipTo  [2]uint64 // the offset at which Window.Until lies
@@ -138,9 +140,11 @@ func (i *Inspector) end(c *conn) {
 		c.streams.Finish()
 		i.pump(c, client)
 		if c.phase == detecting && c.sealed == nil {
-			i.now = c.last
+			now := i.now
+			i.now = c.last // what it said was said by then
 			i.silent(c)
 			i.pump(c, server)
+			i.now = now
 		}
 		for end := range 2 {
 			if c.phase == reading && !c.closed[end] {

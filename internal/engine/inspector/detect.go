@@ -70,7 +70,7 @@ func (i *Inspector) detect(c *conn, data []byte, ended bool) {
 	if !ended {
 		preamble, leads := preambleOf(data, c.Tuple.DestinationPort)
 		if leads == yes {
-			i.enter(c, newDialogReader(preamble))
+			i.read(c, newDialogReader(preamble))
 			return
 		}
 		if bytes.HasPrefix(data, []byte("<?xml ")) || bytes.HasPrefix(data, []byte("<stream:")) {
@@ -116,11 +116,11 @@ func (i *Inspector) begin(c *conn, app policy.Application) {
 	i.read(c, r)
 }
 
-// enter reads a preamble, during which a connection is another protocol's.
-func (i *Inspector) enter(c *conn, r reader) {
+// isOther ends the look into a connection of no protocol that Weir knows.
+func (i *Inspector) isOther(c *conn) {
 	c.facts.Application = policy.Is(policy.AppOther)
 	i.judge(c)
-	i.read(c, r)
+	i.stop(c)
 }
 
 // read begins to read with r.

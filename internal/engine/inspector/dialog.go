@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// dialogReader reads a preamble, of which nothing is told: the connection is another
-// protocol's until what the preamble leads to is detected anew.
+// dialogReader reads a preamble, of which nothing is told. It is what it leads to that a
+// connection is judged by: so much of it as has the right form passes until then.
 type dialogReader struct {
 	read1 dialog
 	said  [2][]byte
@@ -23,7 +23,7 @@ func (r *dialogReader) read(i *Inspector, c *conn, end int, data []byte) (consum
 	at, m := r.read1(r.said)
 	switch {
 	case m == no, m == more && len(r.said[end]) == longestPreamble:
-		i.stop(c)
+		i.isOther(c)
 		return len(data)
 	case m == more:
 		r.at = at
@@ -40,9 +40,9 @@ func (r *dialogReader) gap(i *Inspector, c *conn, end int, n uint64) {
 	}
 }
 
-func (r *dialogReader) limit(i *Inspector, c *conn, _ int) { i.stop(c) }
+func (r *dialogReader) limit(i *Inspector, c *conn, _ int) { i.isOther(c) }
 
-func (r *dialogReader) close(i *Inspector, c *conn, _ int) { i.stop(c) }
+func (r *dialogReader) close(i *Inspector, c *conn, _ int) { i.isOther(c) }
 
 func (r *dialogReader) skip(int) uint64          { return 0 }
 func (r *dialogReader) wants(int) bool           { return true }

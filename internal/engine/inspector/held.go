@@ -57,13 +57,7 @@ func (i *Inspector) giveUp(c *conn) {
 // of it later is in the midst of a connection.
 func (i *Inspector) abandon(c *conn) {
 	if c.phase != done {
-		c.loss = policy.Overload
-		if c.facts.Application.State == policy.Unknown {
-			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
-		}
-		i.stop(c)
-		c.lose(policy.Overload)
-		i.judge(c)
+		i.loseRest(c, policy.Overload)
 		i.settle(c)
 	}
 	i.forget(c)

@@ -125,7 +125,7 @@ func TestEndlessHeader(t *testing.T) {
 		size, total int
 	}{{1400, 1 << 30}, {1, 200000}} {
 		if testing.Short() {
-			test.total /= 64
+			test.total = min(test.total, 16<<20)
 		}
 		f := newFlood(t, nil)
 		c := f.connection(0, 80, packet.TCP)
@@ -228,5 +228,23 @@ func TestLargeMessages(t *testing.T) {
 				t.Error(counts)
 			}
 		})
+	}
+}
+
+// What max_bytes allows is read, also where it is more than streams hold otherwise.
+func TestLongHeader(t *testing.T) {
+	for _, limit := range []int{12288, 300000, 1 << 20} {
+		for _, over := range []int{-100, 100} {
+			w := newWorld(t, pages, func(c *inspector.Config) { c.MaxBytes = limit })
+			head := "GET /evil HTTP/1.1\r\nHost: a.example\r\nX: "
+			k := w.open(80)
+			k.size = 1400
+			k.client(head + strings.Repeat("a", limit+over-len(head)-4) + "\r\n\r\n")
+			want := "block rule evil"
+			if over > 0 {
+				want = "block error.limit evil"
+			}
+			w.expect(fmt.Sprint(limit, over), k.verdict(), want)
+		}
 	}
 }
