@@ -79,7 +79,7 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 	}
 	l.inspector = inspector.New(inspector.Config{
-		Report: c.Report, MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
+		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
 	})
 	l.file = namesFile{path: c.NamesFile, log: log}
 	l.file.load(l.names, time.Now())

@@ -117,7 +117,7 @@ func TestWantedExchanges(t *testing.T) {
 		{"logs", signals{logs: true}, nil, all},
 		{"logs, an event off", signals{logs: true}, func(c *Config) { c.Events.WeirTLSHandshake.Enabled = false }, engine.Report{HTTP: true, DNS: true, SSH: true}},
 		{"traces", signals{traces: true}, nil, engine.Report{HTTP: true}},
-		{"traces with a policy", signals{traces: true}, func(c *Config) { c.Policy = &somePolicy }, all},
+		{"traces with a policy", signals{traces: true}, func(c *Config) { c.Policy = &somePolicy }, engine.Report{HTTP: true}},
 		{"traces without trust", signals{traces: true}, func(c *Config) { c.Traces.TrustTraceparent = "none" }, engine.Report{}},
 		{"traces of all", signals{traces: true}, func(c *Config) { c.Traces.Connections = tracesAll }, all},
 		{"metrics", signals{metrics: true}, nil, engine.Report{HTTP: true, DNS: true}},
@@ -144,6 +144,7 @@ func TestWantedExchanges(t *testing.T) {
 			require.NoError(t, r.Start(context.Background(), host))
 			require.NoError(t, r.Shutdown(context.Background()))
 			assert.Equal(t, c.want, fake.inspect.Report)
+			assert.Equal(t, c.signals.traces && r.config.Policy != nil, fake.inspect.ReportBlocked)
 		})
 	}
 }

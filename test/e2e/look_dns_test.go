@@ -53,6 +53,12 @@ func query(transport, name, kind, code, rule string, changes ...change) said {
 // serveDNS runs unbound.
 func (h *host) serveDNS(t *testing.T, at netip.AddrPort) {
 	t.Helper()
+	h.serveDNSFor(t, at, netip.MustParseAddr("192.0.2.1"))
+}
+
+// serveDNSFor runs unbound, with an IPv4 address for www.example.com.
+func (h *host) serveDNSFor(t *testing.T, at netip.AddrPort, www netip.Addr) {
+	t.Helper()
 	unbound := tool(t, "unbound")
 	dir := t.TempDir()
 	config := fmt.Sprintf(`
@@ -71,11 +77,11 @@ server:
   do-daemonize: no
   module-config: "iterator"
   local-zone: example.com. static
-  local-data: "www.example.com. 60 A 192.0.2.1"
+  local-data: "www.example.com. 60 A %[5]v"
   local-zone: tracker.example. static
 remote-control:
   control-enable: no
-`, at.Addr(), at.Port(), certificateFile(t), dir)
+`, at.Addr(), at.Port(), certificateFile(t), dir, www)
 	if err := os.WriteFile(filepath.Join(dir, "unbound.conf"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
