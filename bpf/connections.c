@@ -11,6 +11,7 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "flow.h"
 #include "handover.h"
@@ -67,7 +68,7 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
 }
 
 static __always_inline int undecodable(int why) {
-  __u32 slot = slot_of(current_tables());
+  __u32 slot = slot_of(current_tables(bpf_ktime_get_ns()));
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   __u32 prevent = set && set->prevent;
   __u32 drop = 0;
@@ -88,12 +89,9 @@ static __always_inline int undecodable(int why) {
 }
 
 // Counts the packet on its connection, and takes it into the TCP state. Returns
-// whether it is the packet's first sighting. Not static, so that the verifier looks
-// at it once.
-__noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, struct flow *f,
-                           const struct packet *p, __u32 arrival) {
-  if (!k || !f || !p)
-    return 0;
+// whether it is the packet's first sighting.
+static __always_inline int note_packet(struct __sk_buff *skb, const struct flow_key *k,
+                                       struct flow *f, const struct packet *p, __u32 arrival) {
   __u64 now = p->time;
   __u32 candidate = arrival & ARRIVES_CANDIDATE;
   __u32 end = arrival & ARRIVES_FROM_DESTINATION ? DESTINATION : SOURCE;
@@ -115,7 +113,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
       settle(f, p->protocol, end);
     return counted;
   }
-  struct candidate *c = candidate || !counted ? NULL : candidate_of_given(k, f);
+  struct candidate *c = candidate || !counted ? NULL : candidate_of(k, f);
   if (c)
     c->last_own = now;
   if (candidate) {
@@ -123,7 +121,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
   } else if (f->flags & FLOW_DROP) {
     note_blocked(f, p, end);
   } else if (counted && !p->is_later_fragment) {
-    int why = track_tcp(f, p, end);
+    int why = track(f, p, end);
     // What was on its way to the end that reset it is still to come.
     if (why == END_RST && (f->tcp & TCP_DATA) && !(f->flags & FLOW_CLOSED))
       set_bits(&f->flags, FLOW_LINGERS);
@@ -210,8 +208,6 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
 
   struct flow_key k;
   __u32 sender_is_high = make_key(p, &k);
-  __u64 now = bpf_ktime_get_ns();
-  p->time = now;
   // Before the error's own entry: one that quotes nothing known would else stand
   // in the way of those that do.
   if (p->icmp_error && is_related(skb, p)) {
@@ -220,16 +216,18 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return PASS;
   }
   struct flow *f = bpf_map_lookup_elem(&flows, &k);
+  __u64 now = f && is_amid(f, p) ? recent_time(&w->clock, f->last) : exact_time(&w->clock);
+  p->time = now;
   if (!f && judged && !MUTANT(NO_FOLLOWER)) {
     f = open_follower(&k, sender_is_high);
     if (!f)
       return PASS;
   }
   if (f && (f->flags & FLOW_RETURNS) && !egress && has_hold_mark(skb)) {
-    go_on_to(skb, w, STAGE_HOLD, &k,
-             ARRIVES_RETURNED | (sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH)
-                                     ? 0
-                                     : ARRIVES_FROM_DESTINATION));
+    go_on_to(
+        skb, w, STAGE_HOLD, &k,
+        ARRIVES_RETURNED |
+            (sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? 0 : ARRIVES_FROM_DESTINATION));
     count(COUNT_HOLD_FAILED); // it was taken away just now
     return TC_ACT_SHOT;
   }
@@ -238,7 +236,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return follow(&k, f, p, sender_is_high, now);
 
   int opening = CONTINUES;
-  if (f && !followed && !judged && p->protocol == IPPROTO_TCP)
+  if (f && !followed && !judged && (p->tcp_flags & TCP_FLAG_SYN_))
     opening = opening_of(
         &k, f, p, sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION);
   if (!f || followed || opening == REOPENS) {
@@ -284,7 +282,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     arrival |= ARRIVES_FROM_DESTINATION;
   if (!f->tables)
     f->ifindex = skb->ifindex; // taken over: this is its first packet
-  if ((f->tables != current_tables() && !MUTANT(JUDGED_ONCE)) ||
+  if ((f->tables != current_tables(now) && !MUTANT(JUDGED_ONCE)) ||
       (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 

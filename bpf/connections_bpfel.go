@@ -709,7 +709,12 @@ type ConnectionsVlanKey struct {
 }
 
 type ConnectionsWorkspace struct {
-	_      structs.HostLayout
+	_     structs.HostLayout
+	Clock struct {
+		_    structs.HostLayout
+		Tick uint64
+		Ns   uint64
+	}
 	Packet struct {
 		_               structs.HostLayout
 		Time            uint64

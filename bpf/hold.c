@@ -71,8 +71,7 @@ int hold_return(struct __sk_buff *skb) {
   __u32 interface = interface_of(ifindex);
   struct packet *p = &w->packet;
   __builtin_memset(p, 0, sizeof(*p));
-  if (!(interface & INTERFACE_WATCHED) ||
-      decode(skb, ETH_HLEN, interface & INTERFACE_ZONE, 0, p)) {
+  if (!(interface & INTERFACE_WATCHED) || decode(skb, ETH_HLEN, interface & INTERFACE_ZONE, 0, p)) {
     count(COUNT_HELD_UNKNOWN);
     return TC_ACT_SHOT;
   }

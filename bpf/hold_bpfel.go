@@ -311,7 +311,12 @@ type HoldVlanKey struct {
 }
 
 type HoldWorkspace struct {
-	_      structs.HostLayout
+	_     structs.HostLayout
+	Clock struct {
+		_    structs.HostLayout
+		Tick uint64
+		Ns   uint64
+	}
 	Packet struct {
 		_               structs.HostLayout
 		Time            uint64

@@ -89,7 +89,7 @@ static __always_inline void write_verdict(struct flow *f, const struct policy_se
 __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (!k || !f)
     return -1;
-  __u32 tables = current_tables();
+  __u32 tables = current_tables(now);
   __u32 slot = slot_of(tables);
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);

@@ -258,7 +258,12 @@ type LookVlanKey struct {
 }
 
 type LookWorkspace struct {
-	_      structs.HostLayout
+	_     structs.HostLayout
+	Clock struct {
+		_    structs.HostLayout
+		Tick uint64
+		Ns   uint64
+	}
 	Packet struct {
 		_               structs.HostLayout
 		Time            uint64

@@ -74,7 +74,8 @@ static __always_inline int settle_verdict(const struct flow_key *k, struct flow 
                                           const struct settlement *s) {
   __u32 slot = slot_of(s->tables);
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
-  if (!set || !f->tables || (s->tables != current_tables() && !MUTANT(ANY_TABLES)))
+  if (!set || !f->tables ||
+      (s->tables != current_tables(bpf_ktime_get_ns()) && !MUTANT(ANY_TABLES)))
     return SETTLE_OTHER_TABLES;
   if (__sync_fetch_and_or(&f->flags, FLOW_JUDGING) & FLOW_JUDGING)
     return SETTLE_BUSY;

@@ -5,6 +5,7 @@
 #ifndef WEIR_WORKSPACE_H
 #define WEIR_WORKSPACE_H
 
+#include "clock.h"
 #include "flow.h"
 #include "packet.h"
 #include "progress.h"
@@ -22,6 +23,7 @@ enum arrival {
 
 // The programs run with softirqs off, and none is entered while another uses it.
 struct workspace {
+  struct clock clock;
   struct packet packet;
   struct flow flow;
   struct inheritance inheritance;

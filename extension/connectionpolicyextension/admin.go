@@ -31,6 +31,9 @@ type Document struct {
 	Writable bool
 	// Returns is when the policy before returns; zero where this one stays.
 	Returns time.Time
+	// Problem is why what is configured is not in force, or the audit log not written;
+	// nil where all is well.
+	Problem error
 	// Temporary are the rules that stand before those of the document.
 	Temporary []TemporaryRule
 }
@@ -50,6 +53,7 @@ func (e *policyExtension) Document() (Document, error) {
 	if e.confirm.waiting {
 		d.Returns = e.confirm.deadline
 	}
+	d.Problem = e.report.problem()
 	e.mu.Unlock()
 	text, err := packed.unpack() // others need not wait for it
 	if err != nil {

@@ -113,12 +113,21 @@ func (r *reporter) auditState(err error) {
 	r.status()
 }
 
+// problem is what is wrong now; nil where nothing is.
+func (r *reporter) problem() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wrong()
+}
+
+func (r *reporter) wrong() error { return errors.Join(r.policyError, r.auditError) }
+
 func (r *reporter) status() {
 	if r.host == nil {
 		return
 	}
 	event := componentstatus.NewEvent(componentstatus.StatusOK)
-	if err := errors.Join(r.policyError, r.auditError); err != nil {
+	if err := r.wrong(); err != nil {
 		event = componentstatus.NewRecoverableErrorEvent(err)
 	}
 	componentstatus.ReportStatus(r.host, event)

@@ -73,10 +73,12 @@ type Datapath struct {
 	hold    *hold // nil: nothing is held
 
 	swap   sync.Mutex
-	tables uint32        // number of the tables in force
-	back   uint32        // of those that the kernel returns to by itself; 0: none
-	latest uint32        // the highest number so far
-	slots  [slots]uint32 // what the slots hold; 0: nothing
+	tables uint32 // number of the tables in force
+	back   uint32 // of those that the kernel returns to by itself; 0: none
+	// deadline is when it does, of CLOCK_MONOTONIC.
+	deadline uint64
+	latest   uint32        // the highest number so far
+	slots    [slots]uint32 // what the slots hold; 0: nothing
 
 	clsact     bool           // without tcx
 	ending     chan os.Signal // with clsact: told when the process is asked to end

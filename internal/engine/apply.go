@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -90,8 +91,16 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		e.pinned, e.chosen = pin, true
 	}
 	e.scheduleExpiry(v, now)
+	if len(v.rules) >= largePolicy {
+		time.AfterFunc(time.Second, debug.FreeOSMemory)
+	}
 	return nil
 }
+
+// largePolicy is from how many rules on what reading and compiling took is given
+// back to the system at once. The runtime would keep most of it for minutes: at
+// 100,000 rules three times what the policy itself takes.
+const largePolicy = 10_000
 
 // saveMatches saves the counters of tables that give way to the next ones.
 func (e *Engine) saveMatches(tables uint32) {

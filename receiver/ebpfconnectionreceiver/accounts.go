@@ -21,7 +21,7 @@ type accounts struct {
 // openAccounts tells it a first time, before there are records. A replay has no
 // counters that outlive it.
 func (r *connectionReceiver) openAccounts() {
-	if r.events == nil || r.captureEnd != nil {
+	if r.events == nil && len(r.apis) == 0 || r.captureEnd != nil {
 		return
 	}
 	r.accounts = &accounts{receiver: r, quit: make(chan struct{}), done: make(chan struct{})}
@@ -46,11 +46,20 @@ func (a *accounts) run() {
 func (a *accounts) tell() {
 	since, n, err := a.receiver.engine.Blocked()
 	if err == nil {
-		a.receiver.events.Counted(since, n)
+		a.receiver.tellCount(since, n)
 	} else if !a.failing {
 		a.receiver.settings.Logger.Warn("the kernel's count of blocked connections cannot be read", zap.Error(err))
 	}
 	a.failing = err != nil
+}
+
+func (r *connectionReceiver) tellCount(since time.Time, n uint64) {
+	if r.events != nil {
+		r.events.Counted(since, n)
+	}
+	for _, api := range r.apis {
+		api.Counted(since, n)
+	}
 }
 
 func (a *accounts) close() {

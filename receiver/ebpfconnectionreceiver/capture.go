@@ -24,6 +24,12 @@ type replayEngine struct{ *engine.Replay }
 // LastGeneration is 0: a capture begins anew.
 func (e replayEngine) LastGeneration() uint64 { return 0 }
 
+// Connections is not for a replay: its connections are in a table that goes on
+// changing at full speed.
+func (e replayEngine) Connections(func(*telemetry.Connection) bool) error {
+	return errors.New("a capture is replayed: it has no live connections")
+}
+
 // Blocked is not asked of a replay: each one counts anew.
 func (e replayEngine) Blocked() (since time.Time, n uint64, err error) {
 	return since, 0, errors.New("a replay has no counters that outlive it")

@@ -24,6 +24,9 @@ type connectionEngine interface {
 	LastGeneration() uint64
 	// Totals takes a snapshot of the counters.
 	Totals() (telemetry.Totals, error)
+	// Connections hands over the live connections until visit says false. A replay
+	// has none.
+	Connections(visit func(*telemetry.Connection) bool) error
 	// Blocked is the number of connections that were blocked, or would be, and since
 	// when it counts. A replay does not have it.
 	Blocked() (since time.Time, n uint64, err error)

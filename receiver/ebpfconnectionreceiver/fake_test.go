@@ -81,6 +81,11 @@ func (e *fakeEngine) failTotals(err error) {
 // LastGeneration: no earlier process is known.
 func (e *fakeEngine) LastGeneration() uint64 { return 0 }
 
+func (e *fakeEngine) Connections(visit func(*telemetry.Connection) bool) error {
+	visit(&telemetry.Connection{ID: 7})
+	return nil
+}
+
 func (e *fakeEngine) Blocked() (time.Time, uint64, error) { return began, 7, e.blockedErr }
 
 func (e *fakeEngine) stats() engineStats { return e.statistics }

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/extension/connectionapiextension"
 	"github.com/weirnet/weir/extension/connectionpolicyextension"
 	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/systemd"
@@ -43,7 +44,11 @@ type connectionReceiver struct {
 	unfollow func() // ends the subscription to the policy
 	// events takes what the engine tells before the pipelines do; nil without a
 	// policy.
-	events    connectionpolicyextension.EventSink
+	events connectionpolicyextension.EventSink
+	// apis take the same, and every change of the policy; detach takes the engine
+	// from them.
+	apis      []connectionapiextension.Attachable
+	detach    []func()
 	accounts  *accounts
 	logLane   *lane
 	traceLane *lane
@@ -100,6 +105,7 @@ func (r *connectionReceiver) start(host component.Host) error {
 	if err := r.observeSelf(); err != nil {
 		return err
 	}
+	r.attach(host)
 	// The policy before the programs: from the first packet on, prevent
 	// prevents.
 	if err := r.followPolicy(host); err != nil {
@@ -159,9 +165,7 @@ func (r *connectionReceiver) lanes() []*lane {
 // takeConnections and takeExchanges are the engine's sink. They run in its reader:
 // they copy and return. A capture can wait for slow pipelines, the kernel cannot.
 func (r *connectionReceiver) takeConnections(records []telemetry.Connection) {
-	if r.events != nil {
-		r.events.Connections(records)
-	}
+	r.tellConnections(records)
 	if r.durations != nil {
 		r.durations.Observe(records)
 	}
@@ -171,9 +175,7 @@ func (r *connectionReceiver) takeConnections(records []telemetry.Connection) {
 }
 
 func (r *connectionReceiver) takeExchanges(records []telemetry.Exchange) {
-	if r.events != nil {
-		r.events.Exchanges(records)
-	}
+	r.tellExchanges(records)
 	if r.exchanges != nil {
 		r.exchanges.Observe(records)
 	}
@@ -187,6 +189,9 @@ func (r *connectionReceiver) takeExchanges(records []telemetry.Exchange) {
 func (r *connectionReceiver) policyChanged(change telemetry.PolicyChange) {
 	if change.Change == telemetry.PolicyRefused {
 		r.lastPolicyError.Store(change.Time.UnixNano())
+	}
+	for _, api := range r.apis {
+		api.PolicyChanged(change)
 	}
 	if r.logLane != nil && r.config.Events.WeirPolicyChange.Enabled {
 		r.logLane.queue.putChange(change)
@@ -212,6 +217,7 @@ func (r *connectionReceiver) Shutdown(ctx context.Context) error {
 	if r.unfollow != nil {
 		r.unfollow()
 	}
+	r.leave()
 	if r.collector != nil {
 		r.collector.stop(ctx)
 	}

@@ -13,7 +13,7 @@ var eventsLine = line{
 	take: func(b *bench, r *result) {
 		rates := []int{25_000, 50_000, 100_000, 200_000}
 		if b.full {
-			rates = []int{25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000}
+			rates = []int{25_000, 50_000, 100_000, 150_000, 200_000, 300_000}
 		}
 		for _, answered := range []bool{false, true} {
 			name := map[bool]string{false: "never answered", true: "answered"}[answered]
@@ -36,7 +36,7 @@ const eventsQueue = 400_000
 
 // events says whether all connections were told of.
 func (b *bench) events(r *result, name string, rate int, answered bool) bool {
-	seconds := b.pick(3, 10)
+	seconds := b.pick(3, 5)
 	s := b.newLanes()
 	defer s.close()
 	size, each := 16, 1
