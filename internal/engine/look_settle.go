@@ -80,26 +80,15 @@ func (l *look) write() {
 			}
 		}
 	}
-	results, err := l.data.Settle(l.settlements)
-	if err != nil {
-		l.log.Error("What was found out about connections cannot be written into the kernel's table.", zap.Error(err))
-	}
-	for i, r := range results {
-		switch r {
-		case datapath.Settled:
-		case datapath.SettledGone, datapath.SettledOtherEpoch:
-			l.counts.gone++
-		case datapath.SettledOtherTables:
-			l.counts.stale++
-		case datapath.SettledBusy:
-			l.counts.busy++
-		default:
-			l.counts.refused++
-			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", l.settlements[i]))
-		}
-	}
+	results := l.hand(l.settlements)
 	var held []*lookedAt
+	var late []datapath.Settlement
 	for i, k := range l.of {
+		if k.over && i < len(results) && results[i] == datapath.SettledOtherTables {
+			// Nobody judges it again, and its end waits.
+			late = append(late, l.settlements[i])
+			late[len(late)-1].Judged = false
+		}
 		if k.hold == nil {
 			continue
 		}
@@ -112,9 +101,38 @@ func (l *look) write() {
 	clear(l.of)
 	clear(l.settlements)
 	l.of, l.settlements = l.of[:0], l.settlements[:0]
+	if len(late) > 0 {
+		l.hand(late)
+	}
 	for _, k := range held {
 		l.release(k)
 	}
+}
+
+// hand writes settlements into the kernel's entries, and counts what became of them.
+// A verdict by a policy that is not in force is void, with all that came with it: the
+// connection is judged again by the one that is, see setPolicy.
+func (l *look) hand(settlements []datapath.Settlement) []datapath.SettleResult {
+	results, err := l.data.Settle(settlements)
+	if err != nil {
+		l.counts.failed += uint64(len(settlements))
+		l.log.Error("What was found out about connections cannot be written into the kernel's table.", zap.Error(err))
+	}
+	for i, r := range results {
+		switch r {
+		case datapath.Settled:
+		case datapath.SettledGone, datapath.SettledOtherEpoch:
+			l.counts.gone++
+		case datapath.SettledOtherTables:
+			l.counts.stale++
+		case datapath.SettledBusy:
+			l.counts.busy++
+		default:
+			l.counts.failed++
+			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", settlements[i]))
+		}
+	}
+	return results
 }
 
 // window says how far an end is looked into from now on.
