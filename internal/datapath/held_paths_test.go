@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -365,5 +366,68 @@ func TestKeptWithoutAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// TestHeldTag: a VLAN tag is held and sent on with its packet, and its connection is
+// another one than that without.
+func TestHeldTag(t *testing.T) {
+	p := newPeer(t)
+	_, j := holding(t, "mode: prevent\nrules: [{name: dns, action: allow, layer7: {dns: [good.example]}}]", HoldConfig{}, nil)
+	var fd int
+	var err error
+	open := func(name string) (fd int) {
+		const all = uint16(unix.ETH_P_ALL)<<8 | uint16(unix.ETH_P_ALL)>>8
+		var i *net.Interface
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(all)); err != nil {
+			return fd
+		}
+		if i, err = net.InterfaceByName(name); err == nil {
+			err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: i.Index})
+		}
+		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1)
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 3})
+		return fd
+	}
+	p.in(func() { fd = open("wt1") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	ours := open(near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ours)
+	tp := packet.Tuple{Source: address("10.98.0.1"), Destination: address("10.98.0.2"), Protocol: packet.UDP, SourcePort: 4000, DestinationPort: 53}
+	datagram := append(udpDatagram(tp, 0), "question"...)
+	datagram[5] = byte(len(datagram))
+	h := headers{to: [6]byte{2, 0, 0, 0, 0, 7}, tags: []uint16{5}, hopLimit: 64}
+	frame := h.build(tp, withChecksum(tp, datagram))
+	if _, err := unix.Write(ours, frame); err != nil {
+		t.Fatal(err)
+	}
+	list := j.wait("datagram", func(l []Held) bool { return len(l) == 1 })
+	if list[0].Tuple.Zone.Outer != 5 || string(list[0].Payload) != "question" {
+		t.Errorf("%+v", list[0].Copy)
+	}
+	j.release()
+	b, control := make([]byte, 2000), make([]byte, 200)
+	for {
+		n, c, _, _, err := unix.Recvmsg(fd, b, control, 0)
+		if err != nil {
+			t.Fatalf("it does not arrive: %v", err)
+		}
+		if !bytes.Contains(b[:n], []byte("question")) {
+			continue
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:c])
+		if err != nil || len(messages) == 0 || len(messages[0].Data) < 20 {
+			t.Fatal(messages, err)
+		}
+		if tag := binary.NativeEndian.Uint16(messages[0].Data[16:]); tag != 5 || !bytes.Equal(b[:12], frame[:12]) || !bytes.Equal(b[12:n], frame[16:]) {
+			t.Errorf("it arrives with tag %d: %x", tag, b[:n])
+		}
+		return
 	}
 }
