@@ -11,9 +11,11 @@
 #include <linux/types.h>
 #include <stddef.h>
 
+#include "clock.h"
 #include "counters.h"
 #include "flow.h"
 #include "handover.h"
+#include "hold_state.h"
 #include "judge.h"
 #include "key.h"
 #include "life.h"
@@ -66,7 +68,7 @@ static __always_inline int blocked(struct __sk_buff *skb, __u32 l2, const struct
 }
 
 static __always_inline int undecodable(int why) {
-  __u32 slot = slot_of(current_tables());
+  __u32 slot = slot_of(current_tables(bpf_ktime_get_ns()));
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   __u32 prevent = set && set->prevent;
   __u32 drop = 0;
@@ -87,12 +89,9 @@ static __always_inline int undecodable(int why) {
 }
 
 // Counts the packet on its connection, and takes it into the TCP state. Returns
-// whether it is the packet's first sighting. Not static, so that the verifier looks
-// at it once.
-__noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, struct flow *f,
-                           const struct packet *p, __u32 arrival) {
-  if (!k || !f || !p)
-    return 0;
+// whether it is the packet's first sighting.
+static __always_inline int note_packet(struct __sk_buff *skb, const struct flow_key *k,
+                                       struct flow *f, const struct packet *p, __u32 arrival) {
   __u64 now = p->time;
   __u32 candidate = arrival & ARRIVES_CANDIDATE;
   __u32 end = arrival & ARRIVES_FROM_DESTINATION ? DESTINATION : SOURCE;
@@ -114,7 +113,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
       settle(f, p->protocol, end);
     return counted;
   }
-  struct candidate *c = candidate || !counted ? NULL : candidate_of_given(k, f);
+  struct candidate *c = candidate || !counted ? NULL : candidate_of(k, f);
   if (c)
     c->last_own = now;
   if (candidate) {
@@ -122,7 +121,7 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
   } else if (f->flags & FLOW_DROP) {
     note_blocked(f, p, end);
   } else if (counted && !p->is_later_fragment) {
-    int why = track_tcp(f, p, end);
+    int why = track(f, p, end);
     // What was on its way to the end that reset it is still to come.
     if (why == END_RST && (f->tcp & TCP_DATA) && !(f->flags & FLOW_CLOSED))
       set_bits(&f->flags, FLOW_LINGERS);
@@ -133,12 +132,33 @@ __noinline int note_packet(struct __sk_buff *skb, const struct flow_key *k, stru
   return counted && !candidate;
 }
 
-// Goes on to the program that copies the packet, where there is one.
-static __always_inline void go_on_to_look(struct __sk_buff *skb, struct workspace *w,
-                                          const struct flow_key *k, __u32 arrival) {
+// Goes on to the program that copies the packet, or hands it to user space, where
+// there is one.
+static __always_inline void go_on_to(struct __sk_buff *skb, struct workspace *w, __u32 stage,
+                                     const struct flow_key *k, __u32 arrival) {
   w->key = *k;
   w->arrival = arrival;
-  bpf_tail_call(skb, &stages, STAGE_LOOK);
+  bpf_tail_call(skb, &stages, stage);
+}
+
+// Whether the stack shows the device what it has taken from one beneath it.
+static __always_inline __u32 is_above(const struct packet *p, __u32 interface) {
+  __u32 zone = interface & INTERFACE_ZONE;
+  return (interface & (INTERFACE_BRIDGE | INTERFACE_LOOPBACK)) ||
+         (zone && !is_vrf(zone) && !p->is_tagged);
+}
+
+// Judges the connection at hand anew, of which facts cannot be had since the table
+// is full. Returns whether it is dropped.
+static __always_inline __u32 judge_untracked(const struct flow_key *k, struct workspace *w,
+                                             __u64 now) {
+  if (!(w->flow.flags & FLOW_HELD))
+    return w->flow.flags & FLOW_DROP;
+  w->flow.flags &= ~FLOW_HELD;
+  w->cause = REASON_OVERLOAD;
+  int failed = judge_flow(k, &w->flow, now);
+  w->cause = 0;
+  return failed || (w->flow.flags & FLOW_DROP);
 }
 
 // A SYN from outside, on a follower's tuple, that is to be dropped: it is told of,
@@ -171,6 +191,8 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     count(COUNT_OTHER_HOST);
     return PASS;
   }
+  if (egress && is_from_hold(skb))
+    return PASS;
   __u32 judged = was_judged(skb, egress);
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
@@ -186,8 +208,6 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
 
   struct flow_key k;
   __u32 sender_is_high = make_key(p, &k);
-  __u64 now = bpf_ktime_get_ns();
-  p->time = now;
   // Before the error's own entry: one that quotes nothing known would else stand
   // in the way of those that do.
   if (p->icmp_error && is_related(skb, p)) {
@@ -196,17 +216,27 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return PASS;
   }
   struct flow *f = bpf_map_lookup_elem(&flows, &k);
+  __u64 now = f && is_amid(f, p) ? recent_time(&w->clock, f->last) : exact_time(&w->clock);
+  p->time = now;
   if (!f && judged && !MUTANT(NO_FOLLOWER)) {
     f = open_follower(&k, sender_is_high);
     if (!f)
       return PASS;
+  }
+  if (f && (f->flags & FLOW_RETURNS) && !egress && has_hold_mark(skb)) {
+    go_on_to(
+        skb, w, STAGE_HOLD, &k,
+        ARRIVES_RETURNED |
+            (sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? 0 : ARRIVES_FROM_DESTINATION));
+    count(COUNT_HOLD_FAILED); // it was taken away just now
+    return TC_ACT_SHOT;
   }
   __u32 followed = f && (f->flags & FLOW_FOLLOWER);
   if (followed && (judged || !opens(p)))
     return follow(&k, f, p, sender_is_high, now);
 
   int opening = CONTINUES;
-  if (f && !followed && !judged && p->protocol == IPPROTO_TCP)
+  if (f && !followed && !judged && (p->tcp_flags & TCP_FLAG_SYN_))
     opening = opening_of(
         &k, f, p, sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION);
   if (!f || followed || opening == REOPENS) {
@@ -221,8 +251,18 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     }
     opening = CONTINUES;
     __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (sender_is_high ? ARRIVES_FROM_HIGH : 0);
-    if (prepare_flow(skb, p, arrival, now) || judge_flow(&k, &w->flow, now))
+    if (prepare_flow(skb, p, arrival, now))
       return PASS;
+    if (may_hold(p, &w->flow, w->inheritance.accepted))
+      w->flow.flags |= FLOW_HELD;
+    if (judge_flow(&k, &w->flow, now))
+      return PASS;
+    if (w->flow.flags & FLOW_HELD) {
+      if ((w->flow.flags & FLOW_PREVENT) && w->flow.reason == REASON_PENDING)
+        w->flow.flags |= FLOW_RETURNS;
+      else
+        w->flow.flags &= ~FLOW_HELD;
+    }
     __u32 drop = w->flow.flags & FLOW_DROP;
     if (!f && drop && in_handover(now)) {
       count(COUNT_HANDOVER_DROPPED);
@@ -230,11 +270,11 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     }
     if (followed && drop)
       return drop_beside(skb, l2, &k, &w->flow, p, egress, now);
-    if (wants_look(p, &w->flow, w->inheritance.accepted))
+    if (!(w->flow.flags & FLOW_HELD) && wants_look(p, &w->flow, w->inheritance.accepted))
       w->flow.flags |= FLOW_LOOKED;
     f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);
-    if (!f)
-      return drop ? TC_ACT_SHOT : PASS; // the table is full: judged by itself
+    if (!f) // the table is full: judged by itself
+      return judge_untracked(&k, w, now) ? TC_ACT_SHOT : PASS;
   }
   __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (judged ? ARRIVES_JUDGED : 0) |
                   (opening == CANDIDATE ? ARRIVES_CANDIDATE : 0);
@@ -242,15 +282,31 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     arrival |= ARRIVES_FROM_DESTINATION;
   if (!f->tables)
     f->ifindex = skb->ifindex; // taken over: this is its first packet
-  if ((f->tables != current_tables() && !MUTANT(JUDGED_ONCE)) ||
+  if ((f->tables != current_tables(now) && !MUTANT(JUDGED_ONCE)) ||
       (f->judge_at && now >= f->judge_at))
     judge_again(&k, f, now);
 
   int counted = note_packet(skb, &k, f, p, arrival);
   if (f->flags & FLOW_DROP)
     return blocked(skb, l2, &k, f, p, egress, now);
+  if (opening == CANDIDATE && p->payload_bytes && (f->flags & FLOW_PREVENT) && is_holding()) {
+    // A server that knows the client would take it before anybody has judged the
+    // connection that the SYN wants. Without an answer it comes again without.
+    count(COUNT_SYN_DATA_DROPPED);
+    tell_if_due(&k, f);
+    return TC_ACT_SHOT;
+  }
+  // At any hook but those that show again what another has let pass.
+  if ((f->flags & FLOW_HELD) && (counted || !(judged || (!egress && is_above(p, interface))))) {
+    go_on_to(skb, w, STAGE_HOLD, &k, arrival);
+    if (f->verdict == PENDING) {
+      count(COUNT_HOLD_FAILED);
+      tell_if_due(&k, f);
+      return TC_ACT_SHOT;
+    }
+  }
   if ((f->flags & FLOW_LOOKED) && (counted || MUTANT(EVERY_SIGHTING)))
-    go_on_to_look(skb, w, &k, arrival);
+    go_on_to(skb, w, STAGE_LOOK, &k, arrival);
   tell_if_due(&k, f);
   return PASS;
 }

@@ -50,6 +50,17 @@ type ConnectionsCandidate struct {
 	After   uint32
 }
 
+type ConnectionsCause uint32
+
+const (
+	ConnectionsCauseCAUSE_MALFORMED  ConnectionsCause = 0
+	ConnectionsCauseCAUSE_LIMIT      ConnectionsCause = 1
+	ConnectionsCauseCAUSE_OVERLOAD   ConnectionsCause = 2
+	ConnectionsCauseCAUSE_AGENT_DOWN ConnectionsCause = 3
+	ConnectionsCauseCAUSE_NOT_SEEN   ConnectionsCause = 4
+	ConnectionsCauseCAUSES           ConnectionsCause = 8
+)
+
 type ConnectionsCopy struct {
 	_         structs.HostLayout
 	Key       ConnectionsFlowKey
@@ -97,29 +108,42 @@ const (
 type ConnectionsCounter uint32
 
 const (
-	ConnectionsCounterCOUNT_EVENT_DELAYED     ConnectionsCounter = 0
-	ConnectionsCounterCOUNT_FLOW_TABLE_FULL   ConnectionsCounter = 1
-	ConnectionsCounterCOUNT_MALFORMED         ConnectionsCounter = 2
-	ConnectionsCounterCOUNT_FRAGMENT_ORPHAN   ConnectionsCounter = 3
-	ConnectionsCounterCOUNT_NON_IP            ConnectionsCounter = 4
-	ConnectionsCounterCOUNT_MALFORMED_DROPPED ConnectionsCounter = 5
-	ConnectionsCounterCOUNT_FRAGMENT_DROPPED  ConnectionsCounter = 6
-	ConnectionsCounterCOUNT_NON_IP_DROPPED    ConnectionsCounter = 7
-	ConnectionsCounterCOUNT_REJECTED          ConnectionsCounter = 8
-	ConnectionsCounterCOUNT_REJECT_LIMITED    ConnectionsCounter = 9
-	ConnectionsCounterCOUNT_REJECT_FAILED     ConnectionsCounter = 10
-	ConnectionsCounterCOUNT_RELATED_ICMP      ConnectionsCounter = 11
-	ConnectionsCounterCOUNT_LATE              ConnectionsCounter = 12
-	ConnectionsCounterCOUNT_TABLES_MISSING    ConnectionsCounter = 13
-	ConnectionsCounterCOUNT_OTHER_HOST        ConnectionsCounter = 14
-	ConnectionsCounterCOUNT_EVICTED           ConnectionsCounter = 15
-	ConnectionsCounterCOUNT_FLOOD_UNTOLD      ConnectionsCounter = 16
-	ConnectionsCounterCOUNT_HANDOVER_DROPPED  ConnectionsCounter = 17
-	ConnectionsCounterCOUNT_COPY_LOST         ConnectionsCounter = 18
-	ConnectionsCounterCOUNT_COPY_WITHHELD     ConnectionsCounter = 19
-	ConnectionsCounterCOUNT_COPY_CUT          ConnectionsCounter = 20
-	ConnectionsCounterCOUNT_LOOKS_FULL        ConnectionsCounter = 21
-	ConnectionsCounterCOUNT_MAX               ConnectionsCounter = 22
+	ConnectionsCounterCOUNT_EVENT_DELAYED         ConnectionsCounter = 0
+	ConnectionsCounterCOUNT_FLOW_TABLE_FULL       ConnectionsCounter = 1
+	ConnectionsCounterCOUNT_MALFORMED             ConnectionsCounter = 2
+	ConnectionsCounterCOUNT_FRAGMENT_ORPHAN       ConnectionsCounter = 3
+	ConnectionsCounterCOUNT_NON_IP                ConnectionsCounter = 4
+	ConnectionsCounterCOUNT_MALFORMED_DROPPED     ConnectionsCounter = 5
+	ConnectionsCounterCOUNT_FRAGMENT_DROPPED      ConnectionsCounter = 6
+	ConnectionsCounterCOUNT_NON_IP_DROPPED        ConnectionsCounter = 7
+	ConnectionsCounterCOUNT_REJECTED              ConnectionsCounter = 8
+	ConnectionsCounterCOUNT_REJECT_LIMITED        ConnectionsCounter = 9
+	ConnectionsCounterCOUNT_REJECT_FAILED         ConnectionsCounter = 10
+	ConnectionsCounterCOUNT_RELATED_ICMP          ConnectionsCounter = 11
+	ConnectionsCounterCOUNT_LATE                  ConnectionsCounter = 12
+	ConnectionsCounterCOUNT_TABLES_MISSING        ConnectionsCounter = 13
+	ConnectionsCounterCOUNT_OTHER_HOST            ConnectionsCounter = 14
+	ConnectionsCounterCOUNT_EVICTED               ConnectionsCounter = 15
+	ConnectionsCounterCOUNT_FLOOD_UNTOLD          ConnectionsCounter = 16
+	ConnectionsCounterCOUNT_HANDOVER_DROPPED      ConnectionsCounter = 17
+	ConnectionsCounterCOUNT_COPY_LOST             ConnectionsCounter = 18
+	ConnectionsCounterCOUNT_COPY_WITHHELD         ConnectionsCounter = 19
+	ConnectionsCounterCOUNT_COPY_CUT              ConnectionsCounter = 20
+	ConnectionsCounterCOUNT_LOOKS_FULL            ConnectionsCounter = 21
+	ConnectionsCounterCOUNT_HELD                  ConnectionsCounter = 22
+	ConnectionsCounterCOUNT_HELD_RETURNED         ConnectionsCounter = 23
+	ConnectionsCounterCOUNT_HELD_DROPPED          ConnectionsCounter = 24
+	ConnectionsCounterCOUNT_HELD_STALE            ConnectionsCounter = 25
+	ConnectionsCounterCOUNT_HELD_BLOCKED          ConnectionsCounter = 26
+	ConnectionsCounterCOUNT_HELD_UNKNOWN          ConnectionsCounter = 27
+	ConnectionsCounterCOUNT_HOLD_FAILED           ConnectionsCounter = 28
+	ConnectionsCounterCOUNT_AGENT_DOWN_PASSED     ConnectionsCounter = 29
+	ConnectionsCounterCOUNT_AGENT_DOWN_DROPPED    ConnectionsCounter = 30
+	ConnectionsCounterCOUNT_HELD_FRAGMENT_PASSED  ConnectionsCounter = 31
+	ConnectionsCounterCOUNT_HELD_FRAGMENT_DROPPED ConnectionsCounter = 32
+	ConnectionsCounterCOUNT_SYN_DATA_DROPPED      ConnectionsCounter = 33
+	ConnectionsCounterCOUNT_UNHELD                ConnectionsCounter = 34
+	ConnectionsCounterCOUNT_MAX                   ConnectionsCounter = 35
 )
 
 type ConnectionsDatagram struct {
@@ -304,6 +328,8 @@ const (
 	ConnectionsFlowFlagsFLOW_LINGERS        ConnectionsFlowFlags = 65536
 	ConnectionsFlowFlagsFLOW_LOOKED         ConnectionsFlowFlags = 131072
 	ConnectionsFlowFlagsFLOW_AWAITS         ConnectionsFlowFlags = 262144
+	ConnectionsFlowFlagsFLOW_HELD           ConnectionsFlowFlags = 524288
+	ConnectionsFlowFlagsFLOW_RETURNS        ConnectionsFlowFlags = 1048576
 )
 
 type ConnectionsFlowKey struct {
@@ -353,6 +379,22 @@ type ConnectionsFragmentLock struct {
 	}
 }
 
+type ConnectionsHoldFlags uint32
+
+const (
+	ConnectionsHoldFlagsHOLD_ON      ConnectionsHoldFlags = 1
+	ConnectionsHoldFlagsHOLD_OPENING ConnectionsHoldFlags = 2
+)
+
+type ConnectionsHoldState struct {
+	_      structs.HostLayout
+	Alive  uint64
+	Device uint32
+	Flags  uint32
+	Mark   uint32
+	Mask   uint32
+}
+
 type ConnectionsInForce struct {
 	_         structs.HostLayout
 	Tables    uint32
@@ -370,12 +412,18 @@ const (
 )
 
 type ConnectionsLook struct {
-	_      structs.HostLayout
-	Id     uint64
-	Window [2]uint64
-	Credit [2]int32
-	Lost   uint32
-	Pad    uint32
+	_          structs.HostLayout
+	Id         uint64
+	Window     [2]uint64
+	Credit     [2]int32
+	Lost       uint32
+	Away       uint32
+	DrainUntil uint64
+	Mark       [2]uint32
+	Priority   [2]uint32
+	Macs       [2][12]uint8
+	Done       uint32
+	Pad        uint32
 }
 
 type ConnectionsLookWanted uint32
@@ -464,9 +512,11 @@ type ConnectionsPolicySettings struct {
 	BlockMalformed uint8
 	BlockNonIp     uint8
 	RelatedIcmp    uint8
-	Pad            [2]uint8
+	Keeps          uint8
+	Pad            uint8
 	Tables         uint32
 	Generation     uint64
+	OnError        [8]uint8
 }
 
 type ConnectionsPolicySummary struct {
@@ -594,7 +644,8 @@ type ConnectionsStage uint32
 
 const (
 	ConnectionsStageSTAGE_LOOK ConnectionsStage = 0
-	ConnectionsStageSTAGES     ConnectionsStage = 1
+	ConnectionsStageSTAGE_HOLD ConnectionsStage = 1
+	ConnectionsStageSTAGES     ConnectionsStage = 2
 )
 
 type ConnectionsSweepRun struct {
@@ -658,7 +709,12 @@ type ConnectionsVlanKey struct {
 }
 
 type ConnectionsWorkspace struct {
-	_      structs.HostLayout
+	_     structs.HostLayout
+	Clock struct {
+		_    structs.HostLayout
+		Tick uint64
+		Ns   uint64
+	}
 	Packet struct {
 		_               structs.HostLayout
 		Time            uint64
@@ -676,7 +732,8 @@ type ConnectionsWorkspace struct {
 		IsRemembered    uint8
 		HasOptions      uint8
 		IsTagged        uint8
-		_               [2]byte
+		IsFragment      uint8
+		_               [1]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -713,7 +770,9 @@ type ConnectionsWorkspace struct {
 		Protocol        uint8
 		Direction       uint8
 		IsIpv6          uint8
-		_               [7]byte
+		LostReason      uint8
+		LostAction      uint8
+		_               [5]byte
 		Age             uint64
 		Now             uint64
 	}
@@ -732,7 +791,7 @@ type ConnectionsWorkspace struct {
 	}
 	Key     ConnectionsFlowKey
 	Arrival uint32
-	Pad     uint32
+	Cause   uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -754,6 +813,7 @@ const (
 	ConnectionsMapFragments          = "fragments"
 	ConnectionsMapHandoverUntil      = "handover_until"
 	ConnectionsMapHighInterfaces     = "high_interfaces"
+	ConnectionsMapHolds              = "holds"
 	ConnectionsMapItems              = "items"
 	ConnectionsMapLabels             = "labels"
 	ConnectionsMapLeaves             = "leaves"
@@ -793,6 +853,7 @@ const (
 	ConnectionsVarTgidOffset         = "tgid_offset"
 	ConnectionsVarTypeAction         = "type_action"
 	ConnectionsVarTypeApplication    = "type_application"
+	ConnectionsVarTypeCause          = "type_cause"
 	ConnectionsVarTypeCopy           = "type_copy"
 	ConnectionsVarTypeCopyFlags      = "type_copy_flags"
 	ConnectionsVarTypeCopyKind       = "type_copy_kind"
@@ -806,6 +867,8 @@ const (
 	ConnectionsVarTypeFloodKey       = "type_flood_key"
 	ConnectionsVarTypeFlowFlags      = "type_flow_flags"
 	ConnectionsVarTypeFlowTcp        = "type_flow_tcp"
+	ConnectionsVarTypeHoldFlags      = "type_hold_flags"
+	ConnectionsVarTypeHoldState      = "type_hold_state"
 	ConnectionsVarTypeInForce        = "type_in_force"
 	ConnectionsVarTypeInterfaceFlags = "type_interface_flags"
 	ConnectionsVarTypeLookWanted     = "type_look_wanted"
@@ -895,6 +958,7 @@ type ConnectionsMapSpecs struct {
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	HandoverUntil  *ebpf.MapSpec `ebpf:"handover_until"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
+	Holds          *ebpf.MapSpec `ebpf:"holds"`
 	Items          *ebpf.MapSpec `ebpf:"items"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
 	Leaves         *ebpf.MapSpec `ebpf:"leaves"`
@@ -934,6 +998,7 @@ type ConnectionsVariableSpecs struct {
 	TgidOffset         *ebpf.VariableSpec `ebpf:"tgid_offset"`
 	TypeAction         *ebpf.VariableSpec `ebpf:"type_action"`
 	TypeApplication    *ebpf.VariableSpec `ebpf:"type_application"`
+	TypeCause          *ebpf.VariableSpec `ebpf:"type_cause"`
 	TypeCopy           *ebpf.VariableSpec `ebpf:"type_copy"`
 	TypeCopyFlags      *ebpf.VariableSpec `ebpf:"type_copy_flags"`
 	TypeCopyKind       *ebpf.VariableSpec `ebpf:"type_copy_kind"`
@@ -947,6 +1012,8 @@ type ConnectionsVariableSpecs struct {
 	TypeFloodKey       *ebpf.VariableSpec `ebpf:"type_flood_key"`
 	TypeFlowFlags      *ebpf.VariableSpec `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.VariableSpec `ebpf:"type_flow_tcp"`
+	TypeHoldFlags      *ebpf.VariableSpec `ebpf:"type_hold_flags"`
+	TypeHoldState      *ebpf.VariableSpec `ebpf:"type_hold_state"`
 	TypeInForce        *ebpf.VariableSpec `ebpf:"type_in_force"`
 	TypeInterfaceFlags *ebpf.VariableSpec `ebpf:"type_interface_flags"`
 	TypeLookWanted     *ebpf.VariableSpec `ebpf:"type_look_wanted"`
@@ -1002,6 +1069,7 @@ type ConnectionsMaps struct {
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	HandoverUntil  *ebpf.Map `ebpf:"handover_until"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
+	Holds          *ebpf.Map `ebpf:"holds"`
 	Items          *ebpf.Map `ebpf:"items"`
 	Labels         *ebpf.Map `ebpf:"labels"`
 	Leaves         *ebpf.Map `ebpf:"leaves"`
@@ -1048,6 +1116,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.Fragments,
 		m.HandoverUntil,
 		m.HighInterfaces,
+		m.Holds,
 		m.Items,
 		m.Labels,
 		m.Leaves,
@@ -1088,6 +1157,7 @@ type ConnectionsVariables struct {
 	TgidOffset         *ebpf.Variable `ebpf:"tgid_offset"`
 	TypeAction         *ebpf.Variable `ebpf:"type_action"`
 	TypeApplication    *ebpf.Variable `ebpf:"type_application"`
+	TypeCause          *ebpf.Variable `ebpf:"type_cause"`
 	TypeCopy           *ebpf.Variable `ebpf:"type_copy"`
 	TypeCopyFlags      *ebpf.Variable `ebpf:"type_copy_flags"`
 	TypeCopyKind       *ebpf.Variable `ebpf:"type_copy_kind"`
@@ -1101,6 +1171,8 @@ type ConnectionsVariables struct {
 	TypeFloodKey       *ebpf.Variable `ebpf:"type_flood_key"`
 	TypeFlowFlags      *ebpf.Variable `ebpf:"type_flow_flags"`
 	TypeFlowTcp        *ebpf.Variable `ebpf:"type_flow_tcp"`
+	TypeHoldFlags      *ebpf.Variable `ebpf:"type_hold_flags"`
+	TypeHoldState      *ebpf.Variable `ebpf:"type_hold_state"`
 	TypeInForce        *ebpf.Variable `ebpf:"type_in_force"`
 	TypeInterfaceFlags *ebpf.Variable `ebpf:"type_interface_flags"`
 	TypeLookWanted     *ebpf.Variable `ebpf:"type_look_wanted"`

@@ -94,7 +94,9 @@ enum flow_flags {
   FLOW_JUDGING = 1 << 15,  // a processor is judging it again
   FLOW_LINGERS = 1 << 16,  // closed, but its end is not told yet: packets are under way
   FLOW_LOOKED = 1 << 17,   // user space looks into it
-  FLOW_AWAITS = 1 << 18, // closed, but its end is not told yet: user space looks at the last of it
+  FLOW_AWAITS = 1 << 18,  // closed, but its end is not told yet: user space looks at the last of it
+  FLOW_HELD = 1 << 19,    // its packets go through user space, see hold_state.h
+  FLOW_RETURNS = 1 << 20, // there were such: what user space sends on is honoured
 };
 
 // struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.
@@ -112,16 +114,18 @@ enum flow_tcp {
   TCP_CANDIDATE_BY_DESTINATION = 1 << 15,
 };
 
-// With the hash table's own header and its key an entry may be of 256 bytes, which
-// the kernel's allocator has; one more would cost twice that. So this has 168 at
-// most.
+// With the hash table's own header (48), the key (40) and what the kernel's allocator
+// puts before it (8) an entry is of 256 bytes, which the allocator has; one more would
+// cost twice that (/proc/slabinfo: kmalloc-cg-256, kmalloc-cg-512).
+enum { MAX_FLOW_BYTES = 160 };
+
 struct flow {
 #ifdef WEIR_OTHER_LAYOUT // for the test that takes over from another version
   __u64 other;
 #endif
   __u64 id;
-  __u64 first; // CLOCK_MONOTONIC, ns
-  __u64 last;
+  __u64 first;       // CLOCK_MONOTONIC, ns
+  __u64 last;        // amid a connection only to a tick of the kernel's timer (clock.h)
   __u64 judge_at;    // judge again at a packet after this time; 0: never
   __u64 packets[2];  // sent by SOURCE, DESTINATION
   __u64 bytes[2];    // IP bytes
@@ -148,6 +152,10 @@ struct flow {
   __u8 application;
   __u8 pad;
 };
+
+#ifndef WEIR_OTHER_LAYOUT
+_Static_assert(sizeof(struct flow) <= MAX_FLOW_BYTES, "an entry takes twice the memory");
+#endif
 
 // The two directions of a connection may be on two processors at once: bits are
 // changed atomically, so that neither undoes what the other did.

@@ -6,6 +6,7 @@
 
 #include "counters.h"
 #include "flow.h"
+#include "hold_state.h"
 #include "walk.h"
 #include "workspace.h"
 
@@ -30,6 +31,8 @@ static __always_inline void make_subject(const struct flow_key *k, const struct 
   s->flags = f->flags;
   s->age = now - f->first;
   s->now = now;
+  s->lost_reason = 0;
+  s->lost_action = 0;
   if (protocol_of(k) == IPPROTO_TCP || protocol_of(k) == IPPROTO_UDP) {
     s->source_port = bpf_ntohs(is_high ? k->high_port : k->low_port);
     s->destination_port = bpf_ntohs(is_high ? k->low_port : k->high_port);
@@ -86,7 +89,7 @@ static __always_inline void write_verdict(struct flow *f, const struct policy_se
 __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (!k || !f)
     return -1;
-  __u32 tables = current_tables();
+  __u32 tables = current_tables(now);
   __u32 slot = slot_of(tables);
   __u32 zero = 0;
   struct workspace *w = bpf_map_lookup_elem(&workspaces, &zero);
@@ -102,12 +105,30 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   f->judge_at = d->judge_after ? f->first + d->judge_after : 0;
   if (d->expires && (!f->judge_at || d->expires < f->judge_at))
     f->judge_at = d->expires;
-  if (d->reason == REASON_PENDING && (f->flags & FLOW_JUDGING) && f->reason != REASON_PENDING &&
-      !MUTANT(NOT_KEPT)) {
-    if (f->tables == tables)
+  if (d->reason == REASON_PENDING) {
+    __u32 again = f->flags & FLOW_JUDGING;
+    __u32 decided = again && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
+    if (decided && f->tables == tables)
       return 0; // nothing is new but its age
-    d->action = kept_action(f, set);
-    d->reason = REASON_KEPT;
+    __u32 lost = set->prevent && !(f->flags & FLOW_HELD) && is_holding();
+    // What detect mode let pass was open before, too.
+    __u32 was_open = decided || (again && lost && f->verdict == DETECTED);
+    if (was_open && (!lost || set->keeps)) {
+      d->action = kept_action(f, set);
+      d->reason = REASON_KEPT;
+    } else if (lost) {
+      // An allow rule that asks for them is passed over, a block rule answered by
+      // on_error.
+      __u32 reason = w->cause ? w->cause : REASON_NOT_SEEN;
+      w->subject.lost_reason = reason;
+      w->subject.lost_action =
+          set->on_error[(reason - REASON_MALFORMED) % CAUSES] == ALLOW ? ALLOW : BLOCK;
+      if (judge(slot, &w->subject, d)) {
+        count(COUNT_TABLES_MISSING);
+        return -1;
+      }
+      count(COUNT_UNHELD);
+    }
   }
   f->tables = tables;
   write_verdict(f, set, d);

@@ -112,6 +112,15 @@ type LookFolding struct {
 	None LookFlood
 }
 
+type LookHoldState struct {
+	_      structs.HostLayout
+	Alive  uint64
+	Device uint32
+	Flags  uint32
+	Mark   uint32
+	Mask   uint32
+}
+
 type LookInForce struct {
 	_         structs.HostLayout
 	Tables    uint32
@@ -120,12 +129,18 @@ type LookInForce struct {
 }
 
 type LookLook struct {
-	_      structs.HostLayout
-	Id     uint64
-	Window [2]uint64
-	Credit [2]int32
-	Lost   uint32
-	Pad    uint32
+	_          structs.HostLayout
+	Id         uint64
+	Window     [2]uint64
+	Credit     [2]int32
+	Lost       uint32
+	Away       uint32
+	DrainUntil uint64
+	Mark       [2]uint32
+	Priority   [2]uint32
+	Macs       [2][12]uint8
+	Done       uint32
+	Pad        uint32
 }
 
 type LookOpeningBudget struct {
@@ -179,9 +194,11 @@ type LookPolicySettings struct {
 	BlockMalformed uint8
 	BlockNonIp     uint8
 	RelatedIcmp    uint8
-	Pad            [2]uint8
+	Keeps          uint8
+	Pad            uint8
 	Tables         uint32
 	Generation     uint64
+	OnError        [8]uint8
 }
 
 type LookProgress struct {
@@ -241,7 +258,12 @@ type LookVlanKey struct {
 }
 
 type LookWorkspace struct {
-	_      structs.HostLayout
+	_     structs.HostLayout
+	Clock struct {
+		_    structs.HostLayout
+		Tick uint64
+		Ns   uint64
+	}
 	Packet struct {
 		_               structs.HostLayout
 		Time            uint64
@@ -259,7 +281,8 @@ type LookWorkspace struct {
 		IsRemembered    uint8
 		HasOptions      uint8
 		IsTagged        uint8
-		_               [2]byte
+		IsFragment      uint8
+		_               [1]byte
 		Network         uint32
 		Zone            uint32
 		Seq             uint32
@@ -296,7 +319,9 @@ type LookWorkspace struct {
 		Protocol        uint8
 		Direction       uint8
 		IsIpv6          uint8
-		_               [7]byte
+		LostReason      uint8
+		LostAction      uint8
+		_               [5]byte
 		Age             uint64
 		Now             uint64
 	}
@@ -315,7 +340,7 @@ type LookWorkspace struct {
 	}
 	Key     LookFlowKey
 	Arrival uint32
-	Pad     uint32
+	Cause   uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -334,6 +359,7 @@ const (
 	LookMapFlows          = "flows"
 	LookMapFoldings       = "foldings"
 	LookMapHighInterfaces = "high_interfaces"
+	LookMapHolds          = "holds"
 	LookMapItems          = "items"
 	LookMapLabels         = "labels"
 	LookMapLeaves         = "leaves"
@@ -425,6 +451,7 @@ type LookMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	Foldings       *ebpf.MapSpec `ebpf:"foldings"`
 	HighInterfaces *ebpf.MapSpec `ebpf:"high_interfaces"`
+	Holds          *ebpf.MapSpec `ebpf:"holds"`
 	Items          *ebpf.MapSpec `ebpf:"items"`
 	Labels         *ebpf.MapSpec `ebpf:"labels"`
 	Leaves         *ebpf.MapSpec `ebpf:"leaves"`
@@ -492,6 +519,7 @@ type LookMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	Foldings       *ebpf.Map `ebpf:"foldings"`
 	HighInterfaces *ebpf.Map `ebpf:"high_interfaces"`
+	Holds          *ebpf.Map `ebpf:"holds"`
 	Items          *ebpf.Map `ebpf:"items"`
 	Labels         *ebpf.Map `ebpf:"labels"`
 	Leaves         *ebpf.Map `ebpf:"leaves"`
@@ -533,6 +561,7 @@ func (m *LookMaps) Close() error {
 		m.Flows,
 		m.Foldings,
 		m.HighInterfaces,
+		m.Holds,
 		m.Items,
 		m.Labels,
 		m.Leaves,

@@ -14,7 +14,7 @@
 #include "tcp_state.h"
 
 // Programs that others go on to. An empty slot is passed over. New ones come last.
-enum stage { STAGE_LOOK = 0, STAGES };
+enum stage { STAGE_LOOK = 0, STAGE_HOLD = 1, STAGES };
 
 struct {
   __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -48,6 +48,14 @@ struct look {
   // What may be copied until user space gives more: bytes of TCP, datagrams of UDP.
   __s32 credit[2];
   __u32 lost; // packets of both ends that were not copied since the last that was
+  // The rest is of connections that are held.
+  __u32 away;        // packets that are in user space
+  __u64 drain_until; // until when later ones do not overtake them
+  // What packets lose on the way through user space, of each end's last one.
+  __u32 mark[2];
+  __u32 priority[2];
+  __u8 macs[2][12];
+  __u32 done; // user space wants no more
   __u32 pad;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // What of a packet is copied: its payload where it is wanted, and the segments that
-// open and close a stream. Acknowledgments by themselves are not: every copy has the
-// highest that each end has sent.
+// close a stream. Those that open it, and acknowledgments by themselves, are not: every
+// copy has the numbers of both SYNs, and the highest that each end has acknowledged.
 #ifndef WEIR_MIRROR_H
 #define WEIR_MIRROR_H
 
@@ -113,13 +113,11 @@ static __always_inline int mirror(struct __sk_buff *skb, const struct flow_key *
   __u32 bytes = p->payload_bytes;
   if (p->is_later_fragment || (is_tcp && has_odd_flags(p)))
     return 0;
-  // A SYN by itself is not worth a copy: whoever makes up sources sends nothing
-  // else, and its number comes with the answer.
-  __u32 answer = (p->tcp_flags & TCP_FLAG_SYN_) && (p->tcp_flags & TCP_FLAG_ACK_);
+  // A flood of SYNs with made-up sources, answered or not, costs no copies.
   __u32 closing = p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
-  if (!bytes && is_tcp && !answer && !closing)
+  if (!bytes && is_tcp && !closing)
     return 0;
-  struct look *l = look_of(k, f, bytes || answer || !is_tcp);
+  struct look *l = look_of(k, f, bytes || !is_tcp);
   struct part *part = part_at_hand();
   if (!l || !part)
     return 0;

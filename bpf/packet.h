@@ -26,6 +26,7 @@ struct packet {
   __u8 is_remembered;     // a first fragment, kept for those that follow
   __u8 has_options;       // IPv4 options or IPv6 extension headers
   __u8 is_tagged;         // a VLAN tag, if only of a priority
+  __u8 is_fragment;       // of an IP datagram, also the first
   __u32 network;          // offset of the network header
   __u32 zone;             // as in flow_key
   __u32 seq, ack;         // valid for TCP, host order

@@ -17,8 +17,10 @@ struct subject {
   __u8 protocol;
   __u8 direction;
   __u8 is_ipv6;
-  __u64 age; // ns
-  __u64 now; // CLOCK_MONOTONIC, ns
+  __u8 lost_reason; // facts cannot be had, and why; 0: they may still come
+  __u8 lost_action; // and what a block rule that asks for them says then
+  __u64 age;        // ns
+  __u64 now;        // CLOCK_MONOTONIC, ns
 };
 
 struct decision {

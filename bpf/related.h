@@ -93,7 +93,7 @@ static __always_inline int quoted_key(struct __sk_buff *skb, const struct packet
 }
 
 static __always_inline __u32 relates_icmp(void) {
-  __u32 slot = slot_of(current_tables());
+  __u32 slot = slot_of(current_tables(bpf_ktime_get_ns()));
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
   return set && set->related_icmp;
 }

@@ -35,8 +35,9 @@ static __always_inline int find_chunk(struct walk *w, __u32 chunk) {
   return 0;
 }
 
-// Goes to the next chunk that may have a bit set in all rows.
-static __always_inline void next_chunk(struct walk *w) {
+// Takes the next chunk that may have a bit set in all rows, and returns it; chunk 0,
+// of which no word is left, where there is none.
+static __always_inline __u32 take_chunk(struct walk *w) {
   __u32 lowest = w->at->chunks & -w->at->chunks;
   w->at->chunks ^= lowest;
   __u32 chunk = position_of(lowest) % MAX_CHUNKS;
@@ -44,14 +45,25 @@ static __always_inline void next_chunk(struct walk *w) {
   w->at->words = w->summary[0]->word[chunk] & w->summary[1]->word[chunk] &
                  w->summary[2]->word[chunk] & w->summary[3]->word[chunk] &
                  w->summary[4]->word[chunk];
-  if (!w->at->words)
-    return;
-  if (find_chunk(w, chunk))
-    w->at->words = 0;
+  return chunk;
 }
 
-// Takes one step towards the next entry that has its bit set in all rows.
+// Takes a step towards the next entry that has its bit set in all rows: at most one
+// chunk, one word of it and one bit of that.
 static __always_inline void seek_bit(struct walk *w) {
+  if (!w->at->bits && !w->at->words && w->at->chunks) {
+    __u32 chunk = take_chunk(w);
+    if (w->at->words && find_chunk(w, chunk))
+      w->at->words = 0;
+  }
+  if (!w->at->bits && w->at->words) {
+    __u64 lowest = w->at->words & -w->at->words;
+    w->at->words ^= lowest;
+    __u32 word = position_of(lowest) % ROW_WORDS;
+    w->at->word = word;
+    w->at->bits = w->row[0]->word[word] & w->row[1]->word[word] & w->row[2]->word[word] &
+                  w->row[3]->word[word] & w->row[4]->word[word];
+  }
   if (w->at->bits) {
     __u64 lowest = w->at->bits & -w->at->bits;
     w->at->bits ^= lowest;
@@ -59,19 +71,8 @@ static __always_inline void seek_bit(struct walk *w) {
     w->at->known = 1;
     return;
   }
-  if (w->at->words) {
-    __u64 lowest = w->at->words & -w->at->words;
-    w->at->words ^= lowest;
-    __u32 word = position_of(lowest) % ROW_WORDS;
-    w->at->word = word;
-    w->at->bits = w->row[0]->word[word] & w->row[1]->word[word] & w->row[2]->word[word] &
-                  w->row[3]->word[word] & w->row[4]->word[word];
+  if (w->at->words || w->at->chunks)
     return;
-  }
-  if (w->at->chunks) {
-    next_chunk(w);
-    return;
-  }
   w->at->entry = NO_ORDER;
   w->at->order = NO_ORDER;
   w->at->known = 1;
@@ -123,7 +124,7 @@ static __always_inline int start_walk(struct walk *w) {
     w->summary[i] = summary;
     w->at->chunks &= summary->chunks;
   }
-  return find_chunk(w, 0); // likewise, whichever chunk is first
+  return find_chunk(w, take_chunk(w)); // likewise
 }
 
 #endif

@@ -74,11 +74,14 @@ static __always_inline int settle_verdict(const struct flow_key *k, struct flow 
                                           const struct settlement *s) {
   __u32 slot = slot_of(s->tables);
   struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
-  if (!set || !f->tables || (s->tables != current_tables() && !MUTANT(ANY_TABLES)))
+  if (!set || !f->tables ||
+      (s->tables != current_tables(bpf_ktime_get_ns()) && !MUTANT(ANY_TABLES)))
     return SETTLE_OTHER_TABLES;
   if (__sync_fetch_and_or(&f->flags, FLOW_JUDGING) & FLOW_JUDGING)
     return SETTLE_BUSY;
   __u8 verdict = f->verdict;
+  __u32 shadow_rule = f->shadow_rule;
+  __u8 shadow_action = f->shadow_action;
   __u32 changed = f->action != s->action || f->reason != s->reason || f->rule != s->rule;
   // A change of policy cuts it, and not what it said.
   __u32 by_policy = f->reason == REASON_KEPT || f->tables != s->tables;
@@ -95,14 +98,17 @@ static __always_inline int settle_verdict(const struct flow_key *k, struct flow 
   };
   write_verdict(f, set, &d);
   clear_bits(&f->flags, FLOW_JUDGING);
-  if (changed || verdict != f->verdict) {
+  changed = changed || verdict != f->verdict;
+  __u32 shadow_changed = f->shadow_rule != shadow_rule || f->shadow_action != shadow_action;
+  if (changed || shadow_changed)
     set_bits(&f->flags, FLOW_VERDICT_DUE);
+  if (changed) {
     count_verdict(f, protocol_of(k));
     if (s->rule != NO_RULE)
       count_match(slot, s->rule);
-    if (s->shadow_rule != NO_RULE)
-      count_match(slot, s->shadow_rule);
   }
+  if ((changed || shadow_changed) && s->shadow_rule != NO_RULE)
+    count_match(slot, s->shadow_rule);
   if (f->flags & FLOW_CLOSED)
     return SETTLED;
   if (f->verdict != BLOCKED)
@@ -112,8 +118,30 @@ static __always_inline int settle_verdict(const struct flow_key *k, struct flow 
   return SETTLED;
 }
 
+// A connection that is held: packets that are on their way through user space are
+// not overtaken, for a while.
+static __always_inline void settle_hold(const struct flow_key *k, struct flow *f,
+                                        const struct settlement *s) {
+  struct look *l = bpf_map_lookup_elem(&looks, k);
+  if (l && l->id != f->id)
+    l = NULL;
+  if (l && l->away)
+    l->drain_until = bpf_ktime_get_ns() + DRAIN_NS;
+  if (!(s->flags & SETTLE_DONE))
+    return;
+  if (l && l->away && !(f->flags & FLOW_CLOSED)) {
+    l->done = 1; // the last packet, or the first after the time, lets it go
+    return;
+  }
+  clear_bits(&f->flags, FLOW_HELD);
+  if (l)
+    bpf_map_delete_elem(&looks, k);
+}
+
 static __always_inline void settle_look(const struct flow_key *k, struct flow *f,
                                         const struct settlement *s) {
+  if (f->flags & FLOW_HELD)
+    settle_hold(k, f, s);
   if (s->flags & SETTLE_DONE) {
     if (__sync_fetch_and_and(&f->flags, ~(FLOW_LOOKED | FLOW_AWAITS)) & FLOW_LOOKED)
       bpf_map_delete_elem(&looks, k);

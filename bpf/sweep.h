@@ -101,7 +101,7 @@ static long sweep_look(struct bpf_map *map, struct flow_key *key, struct look *l
                        struct sweep_run *s) {
   struct flow_key copy = *key;
   struct flow *f = bpf_map_lookup_elem(&flows, &copy);
-  if (!f || f->id != l->id || !(f->flags & FLOW_LOOKED))
+  if (!f || f->id != l->id || !(f->flags & (FLOW_LOOKED | FLOW_HELD)))
     bpf_map_delete_elem(&looks, &copy);
   return 0;
 }

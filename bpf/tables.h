@@ -24,6 +24,16 @@ enum reject_choice { REJECT_BY_POLICY = 0, REJECT_YES = 1, REJECT_NO = 2 };
 
 enum reject_mode { REJECT_OUTBOUND = 0, REJECT_ALWAYS = 1, REJECT_NEVER = 2 };
 
+// Why facts cannot be had, as indexes; the reasons are in the same order.
+enum cause {
+  CAUSE_MALFORMED = 0,
+  CAUSE_LIMIT = 1,
+  CAUSE_OVERLOAD = 2,
+  CAUSE_AGENT_DOWN = 3,
+  CAUSE_NOT_SEEN = 4,
+  CAUSES = 8, // with room for more
+};
+
 struct policy_settings {
   __u32 chunks; // of a row; 0 without entries
   __u8 prevent;
@@ -32,9 +42,12 @@ struct policy_settings {
   __u8 block_malformed;
   __u8 block_non_ip;
   __u8 related_icmp; // the safeguard icmp-errors
-  __u8 pad[2];
+  __u8 keeps;        // on_error.not_seen: keep
+  __u8 pad;
   __u32 tables;     // the number they were made for, 0 while they are incomplete
   __u64 generation; // both for user space
+  // on_error's answers: enum action, by cause.
+  __u8 on_error[CAUSES];
 };
 
 enum { LABEL_BYTES = 128 };

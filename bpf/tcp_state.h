@@ -48,6 +48,14 @@ static __always_inline int has_odd_flags(const struct packet *p) {
   return !(p->tcp_flags & (TCP_FLAG_ACK_ | TCP_FLAG_RST_));
 }
 
+// Whether p neither begins nor ends its connection, nor comes near to it: when it
+// came is of no more interest than that the connection goes on.
+static __always_inline __u32 is_amid(const struct flow *f, const struct packet *p) {
+  return (f->flags & (FLOW_SETTLED | FLOW_CLOSED)) == FLOW_SETTLED &&
+         !(f->tcp & ((TCP_FIN | TCP_FIN_AHEAD) * 3)) &&
+         !(p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_FIN_ | TCP_FLAG_RST_));
+}
+
 // Whether the packet can only be the first of a connection.
 static __always_inline __u32 opens(const struct packet *p) {
   return p->protocol == IPPROTO_TCP && !p->is_later_fragment && !has_odd_flags(p) &&
@@ -200,8 +208,8 @@ static __always_inline int acknowledges(struct flow *f, __u32 ack, __u32 end) {
 
 // Takes p, sent by `end`, into account. Returns the end reason where it closes the
 // connection, else END_NONE.
-__noinline int track_tcp(struct flow *f, const struct packet *p, __u32 end) {
-  if (!f || !p || p->is_later_fragment || has_odd_flags(p))
+static __always_inline int track(struct flow *f, const struct packet *p, __u32 end) {
+  if (p->is_later_fragment || has_odd_flags(p))
     return END_NONE;
   if (p->tcp_flags & TCP_FLAG_RST_)
     return resets(f, p, end) ? END_RST : END_NONE;
@@ -214,6 +222,12 @@ __noinline int track_tcp(struct flow *f, const struct packet *p, __u32 end) {
   if (end == DESTINATION)
     set_bits(&f->tcp, TCP_ANSWERED);
   return (f->tcp & (TCP_FIN_ACKED * 3)) == TCP_FIN_ACKED * 3 ? END_FIN : END_NONE;
+}
+
+// The same for callers that are in all four programs. Not static, so that the
+// verifier looks at it once.
+__noinline int track_tcp(struct flow *f, const struct packet *p, __u32 end) {
+  return f && p ? track(f, p, end) : END_NONE;
 }
 
 // Remembers the SYN of a connection whose packets are dropped, so that its

@@ -152,6 +152,7 @@ __noinline int decode(struct __sk_buff *skb, __u32 l2, __u32 zone, __u32 egress,
     return result;
   p->packets = 1;
   p->fragment_id = frag.id;
+  p->is_fragment = frag.is_fragment;
   if (frag.is_fragment && is_bad_fragment(&frag))
     return MALFORMED;
   __u32 end = at + p->bytes + p->phantom;

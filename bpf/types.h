@@ -8,6 +8,7 @@
 #include "counters.h"
 #include "flood.h"
 #include "flow.h"
+#include "hold_state.h"
 #include "maps.h"
 #include "settle.h"
 #include "tables.h"
@@ -45,6 +46,9 @@ const enum copy_flags *type_copy_flags __attribute__((unused));
 const enum look_wanted *type_look_wanted __attribute__((unused));
 const enum settle_flags *type_settle_flags __attribute__((unused));
 const enum settle_result *type_settle_result __attribute__((unused));
+const struct hold_state *type_hold_state __attribute__((unused));
+const enum hold_flags *type_hold_flags __attribute__((unused));
+const enum cause *type_cause __attribute__((unused));
 const enum stage *type_stage __attribute__((unused));
 
 #endif

@@ -58,7 +58,15 @@ static __always_inline void visit(struct walk *w, const struct policy_entry *e) 
     return;
   }
   __u8 undecided = flags & ENTRY_UNDECIDED;
-  __u8 can = undecided ? outcomes(e) : e->action == ALLOW ? CAN_ALLOW : CAN_BLOCK;
+  __u8 action = e->action;
+  __u8 lost = undecided ? w->subject->lost_reason : 0;
+  if (lost) {
+    if (action == ALLOW)
+      return;
+    action = w->subject->lost_action;
+    undecided = 0;
+  }
+  __u8 can = undecided ? outcomes(e) : action == ALLOW ? CAN_ALLOW : CAN_BLOCK;
   if (!w->at->shadow_done) {
     w->at->can_shadow |= can;
     if (!undecided) {
@@ -78,10 +86,11 @@ static __always_inline void visit(struct walk *w, const struct policy_entry *e) 
   d->rule = e->rule;
   d->reject = e->reject;
   d->by_duration = e->over != 0;
-  d->reason = flags & ENTRY_SAFEGUARD ? REASON_SAFEGUARD : REASON_RULE;
+  d->reason = lost ? lost : flags & ENTRY_SAFEGUARD ? REASON_SAFEGUARD : REASON_RULE;
 }
 
-// The next entry of the rows and the lists. Each call takes one step.
+// The next entry of the rows and the lists, if a step towards each of them is enough
+// to know it.
 static __always_inline int merge(struct walk *w, __u32 *entry) {
   if (!w->at->known) {
     seek_bit(w);
@@ -89,17 +98,14 @@ static __always_inline int merge(struct walk *w, __u32 *entry) {
       struct policy_entry *e = entry_at(w->slot, w->at->entry);
       w->at->order = e ? e->order : NO_ORDER;
     }
-    return 0;
   }
   struct list *s = &w->at->list[0], *d = &w->at->list[1];
-  if (!s->known) {
+  if (!s->known)
     seek_item(w, s);
-    return 0;
-  }
-  if (!d->known) {
+  if (!d->known)
     seek_item(w, d);
+  if (!w->at->known || !s->known || !d->known)
     return 0;
-  }
   // An item that has another of its entry is seen twice, which is no matter: only
   // undecided and shadow rules are passed over, and they count alike twice.
   if (w->at->order <= s->order && w->at->order <= d->order) {
@@ -188,6 +194,7 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
     d->shadow_rule = NO_RULE;
   if (w.at->can && !d->action) {
     d->rule = NO_RULE;
+    d->reject = REJECT_BY_POLICY; // not that of the rule the walk stopped at
     d->reason = REASON_PENDING;
   }
   return 0;

@@ -5,6 +5,7 @@
 #ifndef WEIR_WORKSPACE_H
 #define WEIR_WORKSPACE_H
 
+#include "clock.h"
 #include "flow.h"
 #include "packet.h"
 #include "progress.h"
@@ -17,10 +18,12 @@ enum arrival {
   ARRIVES_CANDIDATE = 1 << 2,
   ARRIVES_FROM_DESTINATION = 1 << 3,
   ARRIVES_FROM_HIGH = 1 << 4, // the key's high end
+  ARRIVES_RETURNED = 1 << 5,  // from user space
 };
 
 // The programs run with softirqs off, and none is entered while another uses it.
 struct workspace {
+  struct clock clock;
   struct packet packet;
   struct flow flow;
   struct inheritance inheritance;
@@ -29,7 +32,7 @@ struct workspace {
   // For the program that goes on with the packet.
   struct flow_key key;
   __u32 arrival;
-  __u32 pad;
+  __u32 cause; // for judge_flow(): why facts cannot be had, as reason; 0: not seen
 };
 
 struct {

@@ -52,7 +52,7 @@ type border struct {
 }
 
 func (s *side) borders(v6 bool) []border {
-	var list []border
+	list := make([]border, 0, 2*len(s.sets))
 	for i, set := range s.sets {
 		for _, p := range set.Include {
 			list = appendBorders(list, p, v6, border{member: int32(i), include: 1})
@@ -85,7 +85,8 @@ func (s *side) build(trie *Trie, rows *rowStore, lists *listStore, v6 bool) erro
 	}
 	lists.start(v6)
 	sweep := newSweep(rows, &s.always)
-	var intervals []interval
+	borders := s.borders(v6)
+	intervals := make([]interval, 0, len(borders)+1)
 	note := func(at Key) error {
 		row, err := sweep.currentRow()
 		if err != nil {
@@ -98,7 +99,6 @@ func (s *side) build(trie *Trie, rows *rowStore, lists *listStore, v6 bool) erro
 		}
 		return nil
 	}
-	borders := s.borders(v6)
 	var at Key
 	for len(borders) > 0 {
 		if at != borders[0].at {

@@ -21,7 +21,9 @@ func compile(p *policy.Policy, now time.Time, listsFrom int) (*Tables, error) {
 		return t, nil // nothing is claimed, not even by safeguards
 	}
 	walked := p.Walked()
-	var criteria []criterion
+	// Most rules are one entry.
+	t.Rules, t.Entries = make([]string, 0, len(walked)), make([]Entry, 0, len(walked))
+	criteria := make([]criterion, 0, len(walked))
 	for i := range walked {
 		rule := &walked[i]
 		t.Rules = append(t.Rules, rule.Name)
@@ -48,14 +50,12 @@ func compile(p *policy.Policy, now time.Time, listsFrom int) (*Tables, error) {
 func (t *Tables) build(criteria []criterion, listsFrom int) error {
 	homes := assignHomes(criteria, listsFrom)
 	var inTheRows []bitCriterion
-	var entries, listed []Entry
+	entries := make([]Entry, 0, len(criteria)) // those in the rows first
 	for i := range criteria {
 		t.Entries[i].Order = uint32(i)
 		if homes[i] == inRows {
 			inTheRows = append(inTheRows, bitCriterion{&criteria[i], uint32(len(entries))})
 			entries = append(entries, t.Entries[i])
-		} else {
-			listed = append(listed, t.Entries[i])
 		}
 	}
 	if len(entries) > maxBits {
@@ -71,7 +71,6 @@ func (t *Tables) build(criteria []criterion, listsFrom int) error {
 		source.member(&c.rule.Source).addBit(rows, c.bit)
 		destination.member(&c.rule.Destination).addBit(rows, c.bit)
 	}
-	next := uint32(len(entries))
 	for i := range criteria {
 		if homes[i] == inRows {
 			continue
@@ -81,10 +80,10 @@ func (t *Tables) build(criteria []criterion, listsFrom int) error {
 			sides = destination
 		}
 		set, other := criteria[i].sides(homes[i])
-		sides.member(set).addItems(criteria[i].itemsOf(other, next, uint32(i)))
-		next++
+		sides.member(set).addItems(criteria[i].itemsOf(other, uint32(len(entries)), uint32(i)))
+		entries = append(entries, t.Entries[i])
 	}
-	t.Entries = append(entries, listed...)
+	t.Entries = entries
 	lists := &listStore{}
 	for _, a := range []struct {
 		trie *Trie
@@ -116,6 +115,7 @@ func settingsOf(p *policy.Policy) Settings {
 		BlockMalformed: p.OnError.For(policy.Malformed) == policy.Block,
 		BlockNonIP:     p.NonIP == policy.Block,
 		RelatedICMP:    p.Safeguards.ICMPErrors,
+		OnError:        p.OnError,
 	}
 	if p.Empty() {
 		s.DefaultAction = 0

@@ -59,7 +59,7 @@ type placed struct {
 }
 
 func assignSide(criteria []criterion, homes []home, to home, listed int) {
-	var all []placed
+	all := make([]placed, 0, len(criteria))
 	for i := range criteria {
 		set, other := criteria[i].sides(to)
 		items := criteria[i].itemCount(other)

@@ -124,6 +124,8 @@ type Settings struct {
 	BlockNonIP     bool
 	// RelatedICMP lets ICMP errors pass that quote an allowed connection.
 	RelatedICMP bool
+	// OnError are the answers to rules whose facts cannot be had, by cause.
+	OnError policy.OnError
 }
 
 // Row returns the words of row number n.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/packet"
 )
 
@@ -33,12 +34,14 @@ func BenchmarkEstablished(b *testing.B) {
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
 			d := open(b)
 			swap(b, d, load(b, rules(n)))
-			tcp := frame(packet.Tuple{
-				Source: address("10.0.0.1"), Destination: address("192.0.2.1"),
-				Protocol: packet.TCP, SourcePort: 40000, DestinationPort: 443,
-			})
+			h := headers{to: [6]byte{2}, hopLimit: 64}
+			tcp := h.build(benched, segment(benched, packet.ACK, 1, 1, 0))
+			run(b, d.objects.Egress, h.build(benched, segment(benched, packet.SYN, 0, 0, 0)))
+			run(b, d.objects.Ingress, h.build(reply, segment(reply, packet.SYN|packet.ACK, 0, 1, 0)))
 			run(b, d.objects.Egress, tcp)
-			tcp[47] = 0x10 // ACK: the connection is open
+			if f := entry(b, d, benched); bpf.ConnectionsFlowFlags(f.Flags)&bpf.ConnectionsFlowFlagsFLOW_SETTLED == 0 {
+				b.Fatalf("the connection is not established: flags %#x, TCP %#x", f.Flags, f.Tcp)
+			}
 			const repeat, rounds = 20000, 15
 			var baseline, weir []time.Duration
 			for b.Loop() {
@@ -55,6 +58,18 @@ func BenchmarkEstablished(b *testing.B) {
 		})
 	}
 }
+
+// benched is a connection, and reply what its packets back bear.
+var (
+	benched = packet.Tuple{
+		Source: address("10.0.0.1"), Destination: address("192.0.2.1"), Protocol: packet.TCP,
+		SourcePort: 40000, DestinationPort: 443,
+	}
+	reply = packet.Tuple{
+		Source: benched.Destination, Destination: benched.Source, Protocol: packet.TCP,
+		SourcePort: benched.DestinationPort, DestinationPort: benched.SourcePort,
+	}
+)
 
 func measure(b *testing.B, p *ebpf.Program, frame []byte, repeat int) time.Duration {
 	_, each, err := p.Benchmark(frame, repeat, nil)

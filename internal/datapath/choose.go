@@ -20,7 +20,7 @@ func (d *Datapath) checkGlobs() error {
 // isChosen says whether an interface is to be watched. Of itself a VRF's own
 // device is not: it is to its interfaces what loopback is to the host.
 func (d *Datapath) isChosen(i *iface) bool {
-	if matchAny(d.config.Exclude, i.name) {
+	if matchAny(d.config.Exclude, i.name) || i.name == tapName {
 		return false
 	}
 	if len(d.config.Include) > 0 {

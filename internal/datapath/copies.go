@@ -20,8 +20,8 @@ type FlowKey struct{ key bpf.ConnectionsFlowKey }
 // that the connection is over. Copies come in the order in which a processor saw
 // the packets; those of the two ends may be on two processors.
 //
-// Of TCP, segments with payload are copied where it is wanted, SYN-ACK, FIN and RST
-// always; a SYN without payload is not, nor are acknowledgments: each copy has
+// Of TCP, segments with payload are copied where it is wanted, FIN and RST always once
+// there was one; SYN, SYN-ACK and acknowledgments without payload are not: each copy has
 // Initial and Acked.
 type Copy struct {
 	Key FlowKey

@@ -69,11 +69,16 @@ type Datapath struct {
 	looking sync.Mutex
 	look    *ebpf.Program // copies packets; nil: none are wanted
 
+	holding sync.Mutex
+	hold    *hold // nil: nothing is held
+
 	swap   sync.Mutex
-	tables uint32        // number of the tables in force
-	back   uint32        // of those that the kernel returns to by itself; 0: none
-	latest uint32        // the highest number so far
-	slots  [slots]uint32 // what the slots hold; 0: nothing
+	tables uint32 // number of the tables in force
+	back   uint32 // of those that the kernel returns to by itself; 0: none
+	// deadline is when it does, of CLOCK_MONOTONIC.
+	deadline uint64
+	latest   uint32        // the highest number so far
+	slots    [slots]uint32 // what the slots hold; 0: nothing
 
 	clsact     bool           // without tcx
 	ending     chan os.Signal // with clsact: told when the process is asked to end
@@ -97,6 +102,7 @@ type Datapath struct {
 var (
 	loadPrograms = bpf.LoadConnections
 	loadLook     = bpf.LoadLook
+	loadHold     = bpf.LoadHold
 )
 
 // Open gives the datapath of the network namespace: the one this process has
@@ -223,7 +229,7 @@ func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
 }
 
 func (d *Datapath) closeObjects() error {
-	errs := []error{d.objects.Close()}
+	errs := []error{d.SetHold(false, HoldConfig{}), d.objects.Close()}
 	closeMaps(d.readable)
 	if d.layouts != nil {
 		errs = append(errs, d.layouts.Close())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -370,5 +371,28 @@ func TestHandoverOfPolicy(t *testing.T) {
 	first.say(1)
 	if after := entries(t, d)[first.source.Port()]; f.Packets[0] != 2 || after.Packets[0] != 3 || after.Id != f.Id || after.Tables != d.tables {
 		t.Errorf("the connection was %+v and is %+v", f, after)
+	}
+}
+
+// TestChangedInATick: a packet amid a connection is dated to its tick, so that one
+// after the last pass may look as if it was before.
+func TestChangedInATick(t *testing.T) {
+	c := carry{flow: flowFields{first: 0, last: 8}}
+	since := uint64(time.Hour)
+	for _, test := range []struct {
+		first, last time.Duration
+		want        bool
+	}{
+		{time.Hour, time.Hour, true},
+		{time.Minute, time.Hour + time.Millisecond, true},
+		{time.Minute, time.Hour - 10*time.Millisecond, true},
+		{time.Minute, time.Hour - time.Second, false},
+	} {
+		flow := make([]byte, 16)
+		putLE64(flow, uint64(test.first))
+		putLE64(flow[8:], uint64(test.last))
+		if got := c.isSince(flow, since); got != test.want {
+			t.Errorf("first %v, last %v: %t", test.first, test.last, got)
+		}
 	}
 }

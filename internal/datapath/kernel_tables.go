@@ -90,7 +90,7 @@ func kernelSummaries(t *classifier.Tables) []bpf.ConnectionsPolicySummary {
 
 func kernelSettings(t *classifier.Tables) bpf.ConnectionsPolicySettings {
 	s := t.Settings
-	return bpf.ConnectionsPolicySettings{
+	k := bpf.ConnectionsPolicySettings{
 		Chunks:         uint32(t.Chunks),
 		Prevent:        bit(s.Prevent),
 		DefaultAction:  uint8(s.DefaultAction),
@@ -98,7 +98,18 @@ func kernelSettings(t *classifier.Tables) bpf.ConnectionsPolicySettings {
 		BlockMalformed: bit(s.BlockMalformed),
 		BlockNonIp:     bit(s.BlockNonIP),
 		RelatedIcmp:    bit(s.RelatedICMP),
+		Keeps:          bit(s.OnError.Keep),
 	}
+	for cause, at := range map[policy.Cause]bpf.ConnectionsCause{
+		policy.Malformed: bpf.ConnectionsCauseCAUSE_MALFORMED,
+		policy.Limit:     bpf.ConnectionsCauseCAUSE_LIMIT,
+		policy.Overload:  bpf.ConnectionsCauseCAUSE_OVERLOAD,
+		policy.AgentDown: bpf.ConnectionsCauseCAUSE_AGENT_DOWN,
+		policy.NotSeen:   bpf.ConnectionsCauseCAUSE_NOT_SEEN,
+	} {
+		k.OnError[at] = uint8(s.OnError.For(cause))
+	}
+	return k
 }
 
 func bit(b bool) uint8 {

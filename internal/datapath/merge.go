@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -73,9 +74,12 @@ func (c *carry) mergeChanged(since uint64) error {
 // finSeen are the bits of a connection that its ends have closed.
 const finSeen = uint16(3 * (bpf.ConnectionsFlowTcpTCP_FIN | bpf.ConnectionsFlowTcpTCP_FIN_AHEAD | bpf.ConnectionsFlowTcpTCP_FIN_ACKED))
 
-// isSince says whether a connection had a packet since then.
+// isSince says whether a connection may have had a packet since then. Amid a
+// connection a packet's time is that of its tick (bpf/clock.h): 10 ms earlier at
+// most, or as much as a busy machine is late with one.
 func (c *carry) isSince(flow []byte, since uint64) bool {
-	return le64(flow[c.flow.last:]) >= since || le64(flow[c.flow.first:]) >= since
+	const tick = 100 * time.Millisecond
+	return le64(flow[c.flow.last:])+uint64(tick) >= since || le64(flow[c.flow.first:]) >= since
 }
 
 // merge puts a connection of the earlier table into ours.

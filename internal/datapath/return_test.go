@@ -88,6 +88,28 @@ func TestReturn(t *testing.T) {
 	})
 	expect("returned", first, pass)
 
+	// The next ones are filled beside those that the kernel has returned to, and
+	// beside those that it is to return to.
+	put(35, blocks, nil)
+	if !d.Held(first) {
+		t.Fatal("the tables that were in force gave way to the next before those were")
+	}
+	first = put(36, allows, nil)
+	put(37, blocks, &Return{Tables: first, Within: time.Hour})
+	put(38, blocks, &Return{Tables: first, Within: time.Hour})
+	between := put(39, blocks, nil)
+	if !d.Held(first) {
+		t.Fatal("the tables to return to gave way to the next before those were in force")
+	}
+	expect("confirmed by another", between, drop)
+	first = put(40, allows, nil)
+	put(41, blocks, &Return{Tables: between, Within: time.Hour})
+	if _, err := d.Swap(compile(blocks), 42, &Return{Tables: first, Within: time.Hour}); err == nil {
+		t.Error("all three tables are in use, and a fourth was placed")
+	}
+	first = put(43, allows, nil)
+	expect("allowed again", first, pass)
+
 	var fourth uint32
 	before(100*time.Millisecond, func(within time.Duration) string {
 		fourth = put(4, blocks, &Return{Tables: first, Within: within})

@@ -25,19 +25,20 @@ type Return struct {
 	Within time.Duration
 }
 
-// victim is the slot that the next tables are filled into: neither that in force
-// nor that to return to, and of the others the one with the oldest tables.
-func (d *Datapath) victim(back *Return) uint32 {
-	best := -1
-	for slot, tables := range d.slots {
-		if tables != 0 && tables == d.tables || back != nil && tables == back.Tables {
+// victim is the slot that the next tables are filled into, and of those that are
+// free the one with the oldest tables. Not free are those in force, those that the
+// kernel returns to, which it may do in the middle, and those that it is to return
+// to from the next. ok is false where there is no other.
+func (d *Datapath) victim(back *Return) (slot uint32, ok bool) {
+	for s, tables := range d.slots {
+		if tables != 0 && (tables == d.tables || tables == d.back || back != nil && tables == back.Tables) {
 			continue
 		}
-		if best < 0 || tables < d.slots[best] {
-			best = slot
+		if !ok || tables < d.slots[slot] {
+			slot, ok = uint32(s), true
 		}
 	}
-	return uint32(best)
+	return slot, ok
 }
 
 // Victim is the number of the tables that the next Swap with that back gives up,
@@ -45,7 +46,29 @@ func (d *Datapath) victim(back *Return) uint32 {
 func (d *Datapath) Victim(back *Return) uint32 {
 	d.swap.Lock()
 	defer d.swap.Unlock()
-	return d.slots[d.victim(back)]
+	slot, ok := d.victim(back)
+	if !ok {
+		return 0
+	}
+	return d.slots[slot]
+}
+
+// noteReturn notes that the kernel has returned by itself. Where it is about to, it
+// waits until it has: what is written next must not undo it, not for a moment.
+func (d *Datapath) noteReturn() error {
+	const about = 50 * time.Millisecond
+	if d.back == 0 {
+		return nil
+	}
+	now, err := monotonic()
+	if err != nil || now+uint64(about) < d.deadline {
+		return err
+	}
+	if now < d.deadline {
+		time.Sleep(time.Duration(d.deadline - now))
+	}
+	d.tables, d.back = d.back, 0
+	return nil
 }
 
 // Held says whether the kernel still has the tables with that number, and their
@@ -81,7 +104,7 @@ func (d *Datapath) readSlots() error {
 		return fmt.Errorf("read the number of the tables in force: %w", err)
 	}
 	d.latest = max(v.Tables, v.Scheduled, d.slots[0], d.slots[1], d.slots[2])
-	d.tables, d.back = v.Tables, v.Scheduled
+	d.tables, d.back, d.deadline = v.Tables, v.Scheduled, v.Deadline
 	now, err := monotonic()
 	if err != nil {
 		return err

@@ -33,7 +33,10 @@ func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return) (
 	if back != nil && !slices.Contains(d.slots[:], back.Tables) {
 		return 0, fmt.Errorf("schedule a return to tables %d: the kernel has them no more", back.Tables)
 	}
-	slot := d.victim(back)
+	slot, ok := d.victim(back)
+	if !ok {
+		return 0, fmt.Errorf("schedule a return to tables %d: all %d that the kernel has room for are in force or to be returned to", back.Tables, slots)
+	}
 	next := (d.latest>>slotBits+1)<<slotBits | slot
 	d.latest = next // also where it fails: half of it may be there
 	if d.breakSwap {
@@ -45,6 +48,9 @@ func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return) (
 		return 0, fmt.Errorf("load the policy's tables: %w", err)
 	}
 	d.slots[slot] = next
+	if err := d.noteReturn(); err != nil {
+		return 0, err
+	}
 	if err := d.putInForce(next, back); err != nil {
 		return 0, err
 	}
@@ -93,7 +99,7 @@ func (d *Datapath) putInForce(tables uint32, back *Return) error {
 	if err := d.objects.TablesInForce.Put(uint32(0), v); err != nil {
 		return fmt.Errorf("put the policy's tables in force: %w", err)
 	}
-	d.tables, d.back = tables, v.Scheduled
+	d.tables, d.back, d.deadline = tables, v.Scheduled, v.Deadline
 	return nil
 }
 

@@ -95,28 +95,41 @@ type Counter struct {
 }
 
 var counterNames = map[bpf.ConnectionsCounter]string{
-	bpf.ConnectionsCounterCOUNT_EVENT_DELAYED:     "event_delayed",
-	bpf.ConnectionsCounterCOUNT_FLOW_TABLE_FULL:   "flow_table_full",
-	bpf.ConnectionsCounterCOUNT_MALFORMED:         "malformed_passed",
-	bpf.ConnectionsCounterCOUNT_FRAGMENT_ORPHAN:   "fragment_passed",
-	bpf.ConnectionsCounterCOUNT_NON_IP:            "non_ip_passed",
-	bpf.ConnectionsCounterCOUNT_MALFORMED_DROPPED: "malformed_dropped",
-	bpf.ConnectionsCounterCOUNT_FRAGMENT_DROPPED:  "fragment_dropped",
-	bpf.ConnectionsCounterCOUNT_NON_IP_DROPPED:    "non_ip_dropped",
-	bpf.ConnectionsCounterCOUNT_REJECTED:          "rejected",
-	bpf.ConnectionsCounterCOUNT_REJECT_LIMITED:    "reject_limited",
-	bpf.ConnectionsCounterCOUNT_REJECT_FAILED:     "reject_failed",
-	bpf.ConnectionsCounterCOUNT_RELATED_ICMP:      "related_icmp",
-	bpf.ConnectionsCounterCOUNT_LATE:              "late",
-	bpf.ConnectionsCounterCOUNT_TABLES_MISSING:    "tables_missing",
-	bpf.ConnectionsCounterCOUNT_OTHER_HOST:        "other_host",
-	bpf.ConnectionsCounterCOUNT_EVICTED:           "evicted",
-	bpf.ConnectionsCounterCOUNT_FLOOD_UNTOLD:      "flood_untold",
-	bpf.ConnectionsCounterCOUNT_HANDOVER_DROPPED:  "handover_dropped",
-	bpf.ConnectionsCounterCOUNT_COPY_LOST:         "copy_lost",
-	bpf.ConnectionsCounterCOUNT_COPY_WITHHELD:     "copy_withheld",
-	bpf.ConnectionsCounterCOUNT_COPY_CUT:          "copy_cut",
-	bpf.ConnectionsCounterCOUNT_LOOKS_FULL:        "looks_full",
+	bpf.ConnectionsCounterCOUNT_EVENT_DELAYED:         "event_delayed",
+	bpf.ConnectionsCounterCOUNT_FLOW_TABLE_FULL:       "flow_table_full",
+	bpf.ConnectionsCounterCOUNT_MALFORMED:             "malformed_passed",
+	bpf.ConnectionsCounterCOUNT_FRAGMENT_ORPHAN:       "fragment_passed",
+	bpf.ConnectionsCounterCOUNT_NON_IP:                "non_ip_passed",
+	bpf.ConnectionsCounterCOUNT_MALFORMED_DROPPED:     "malformed_dropped",
+	bpf.ConnectionsCounterCOUNT_FRAGMENT_DROPPED:      "fragment_dropped",
+	bpf.ConnectionsCounterCOUNT_NON_IP_DROPPED:        "non_ip_dropped",
+	bpf.ConnectionsCounterCOUNT_REJECTED:              "rejected",
+	bpf.ConnectionsCounterCOUNT_REJECT_LIMITED:        "reject_limited",
+	bpf.ConnectionsCounterCOUNT_REJECT_FAILED:         "reject_failed",
+	bpf.ConnectionsCounterCOUNT_RELATED_ICMP:          "related_icmp",
+	bpf.ConnectionsCounterCOUNT_LATE:                  "late",
+	bpf.ConnectionsCounterCOUNT_TABLES_MISSING:        "tables_missing",
+	bpf.ConnectionsCounterCOUNT_OTHER_HOST:            "other_host",
+	bpf.ConnectionsCounterCOUNT_EVICTED:               "evicted",
+	bpf.ConnectionsCounterCOUNT_FLOOD_UNTOLD:          "flood_untold",
+	bpf.ConnectionsCounterCOUNT_HANDOVER_DROPPED:      "handover_dropped",
+	bpf.ConnectionsCounterCOUNT_COPY_LOST:             "copy_lost",
+	bpf.ConnectionsCounterCOUNT_COPY_WITHHELD:         "copy_withheld",
+	bpf.ConnectionsCounterCOUNT_COPY_CUT:              "copy_cut",
+	bpf.ConnectionsCounterCOUNT_LOOKS_FULL:            "looks_full",
+	bpf.ConnectionsCounterCOUNT_HELD:                  "held",
+	bpf.ConnectionsCounterCOUNT_HELD_RETURNED:         "held_returned",
+	bpf.ConnectionsCounterCOUNT_HELD_DROPPED:          "held_dropped",
+	bpf.ConnectionsCounterCOUNT_HELD_STALE:            "held_stale",
+	bpf.ConnectionsCounterCOUNT_HELD_BLOCKED:          "held_blocked",
+	bpf.ConnectionsCounterCOUNT_HELD_UNKNOWN:          "held_unknown",
+	bpf.ConnectionsCounterCOUNT_HOLD_FAILED:           "hold_failed",
+	bpf.ConnectionsCounterCOUNT_AGENT_DOWN_PASSED:     "agent_down_passed",
+	bpf.ConnectionsCounterCOUNT_AGENT_DOWN_DROPPED:    "agent_down_dropped",
+	bpf.ConnectionsCounterCOUNT_HELD_FRAGMENT_PASSED:  "held_fragment_passed",
+	bpf.ConnectionsCounterCOUNT_HELD_FRAGMENT_DROPPED: "held_fragment_dropped",
+	bpf.ConnectionsCounterCOUNT_SYN_DATA_DROPPED:      "syn_data_dropped",
+	bpf.ConnectionsCounterCOUNT_UNHELD:                "unheld",
 }
 
 // Counters reads the causes, all of them, in a fixed order.
@@ -145,6 +158,11 @@ func (d *Datapath) running() []*ebpf.Program {
 	defer d.looking.Unlock()
 	if d.look != nil {
 		list = append(list, d.look)
+	}
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	if d.hold != nil {
+		list = append(list, d.hold.programs.Hold, d.hold.programs.HoldEnter, d.hold.programs.HoldReturn)
 	}
 	return list
 }

@@ -183,6 +183,7 @@ func (r *trial) sweep(t testing.TB, s *step, i int) string {
 }
 
 func (r *trial) packet(t testing.TB, s *step, i int) string {
+	r.datapath.forgetTime(t)
 	from := now(t)
 	answer, err := r.run(s.at, s.frame, s.gso)
 	if errors.Is(err, unix.EINVAL) { // shorter than its headers, or too long
@@ -252,6 +253,20 @@ func now(t testing.TB) int64 {
 		t.Fatal(err)
 	}
 	return int64(n)
+}
+
+// forgetTime has the programs read the clock at the next packet, also where they
+// would take the time of another one of the same tick.
+func (d *Datapath) forgetTime(t testing.TB) {
+	t.Helper()
+	m := d.objects.Workspaces
+	none := make([][]byte, ebpf.MustPossibleCPU())
+	for i := range none {
+		none[i] = make([]byte, m.ValueSize())
+	}
+	if err := m.Put(uint32(0), none); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // forget empties the flow table, the datagrams and the budgets of answers.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 )
@@ -145,10 +146,19 @@ func detachPinned(path string) error {
 	return nil
 }
 
-// user is a process that has a link of the folder open; 0 where none has. Its
-// lock would say the same, but belongs to another network namespace.
+// user is a process that has a link of the folder open, or its table of connections;
+// 0 where none has. Its lock would say the same, but belongs to another network
+// namespace. Without tcx there are no links.
 func (p pins) user() int {
 	ids := map[string]bool{}
+	if m, err := ebpf.LoadPinnedMap(p.mapPath("flows"), nil); err == nil {
+		if info, err := m.Info(); err == nil {
+			if id, ok := info.ID(); ok {
+				ids[fmt.Sprint("map_id:", id)] = true
+			}
+		}
+		m.Close()
+	}
 	names, _ := p.entries() // where there is no folder, nobody uses it
 	for _, name := range names {
 		l, err := link.LoadPinnedLink(filepath.Join(p.folder, name), nil)
@@ -156,7 +166,7 @@ func (p pins) user() int {
 			continue
 		}
 		if info, err := l.Info(); err == nil {
-			ids[fmt.Sprint(info.ID)] = true
+			ids[fmt.Sprint("link_id:", info.ID)] = true
 		}
 		l.Close()
 	}
@@ -165,7 +175,7 @@ func (p pins) user() int {
 	}
 	files, _ := filepath.Glob("/proc/[0-9]*/fdinfo/*") // the pattern is well formed
 	for _, file := range files {
-		if id := linkOf(file); ids[id] {
+		if id := objectOf(file); ids[id] {
 			pid, _ := strconv.Atoi(strings.Split(file, "/")[2])
 			return pid
 		}
@@ -173,16 +183,16 @@ func (p pins) user() int {
 	return 0
 }
 
-// linkOf is the id of the BPF link that a file of a process is.
-func linkOf(fdinfo string) string {
+// objectOf is the BPF link or map that a file of a process is: "map_id:7".
+func objectOf(fdinfo string) string {
 	f, err := os.Open(fdinfo)
 	if err != nil {
 		return "" // closed meanwhile
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if id, ok := strings.CutPrefix(lines.Text(), "link_id:"); ok {
-			return strings.TrimSpace(id)
+		if kind, id, ok := strings.Cut(lines.Text(), ":"); ok && (kind == "link_id" || kind == "map_id") {
+			return kind + ":" + strings.TrimSpace(id)
 		}
 	}
 	return ""

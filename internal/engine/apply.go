@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -70,13 +72,16 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		return fmt.Errorf("compile the policy: %w", err)
 	}
 	v := &version{generation: generation, policy: p, rules: tables.Rules, rejects: rejectsOf(p), back: back}
+	if err := e.beginHold(p); err != nil {
+		return err
+	}
 	e.saveMatches(e.data.Victim(back))
 	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
 		return err
 	}
 	v.since = time.Now()
 	e.versions.add(v)
-	if err := e.lookFor(v, now); err != nil {
+	if err := errors.Join(e.lookFor(v, now), e.endHold(p)); err != nil {
 		return err
 	}
 	if pin := e.pins(p); pin != e.pinned || !e.chosen {
@@ -86,8 +91,16 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		e.pinned, e.chosen = pin, true
 	}
 	e.scheduleExpiry(v, now)
+	if len(v.rules) >= largePolicy {
+		time.AfterFunc(time.Second, debug.FreeOSMemory)
+	}
 	return nil
 }
+
+// largePolicy is from how many rules on what reading and compiling took is given
+// back to the system at once. The runtime would keep most of it for minutes: at
+// 100,000 rules three times what the policy itself takes.
+const largePolicy = 10_000
 
 // saveMatches saves the counters of tables that give way to the next ones.
 func (e *Engine) saveMatches(tables uint32) {

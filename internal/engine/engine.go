@@ -66,6 +66,7 @@ type Engine struct {
 
 	look    *look
 	looking sync.WaitGroup
+	holding holder
 
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -151,6 +152,7 @@ func (e *Engine) Shutdown(context.Context) error {
 	if e.pinned && !e.keeps(e.versions.latest()) {
 		errs = append(errs, e.data.SetKeep(false))
 	}
+	errs = append(errs, e.stopHold())
 	close(e.stop)
 	e.running.Wait()
 	e.looking.Wait()

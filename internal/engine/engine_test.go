@@ -29,6 +29,8 @@ type collector struct {
 	records []telemetry.Connection
 	said    []telemetry.Exchange
 	changes []telemetry.PolicyChange
+	// shutDown ends the engine, once.
+	shutDown func()
 }
 
 func (c *collector) takeExchanges(said []telemetry.Exchange) {
@@ -71,7 +73,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // start gives an engine that watches the loopback interface of the test's own
 // namespace.
-func start(t *testing.T, text string) (*Engine, *collector) {
+func start(t *testing.T, text string, changes ...func(*Config)) (*Engine, *collector) {
 	t.Helper()
 	nstest.Need(t)
 	lo, err := netlink.LinkByName("lo")
@@ -83,17 +85,24 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 	}
 	ignore := goleak.IgnoreCurrent()
 	c := &collector{}
-	e, err := New(Config{
+	config := Config{
 		Include: []string{"lo"}, MaxEntries: 1024, Keep: KeepNever, OnChange: c.changed,
 		Timeouts: Timeouts{TCP: time.Minute, TCPClosing: time.Minute, UDP: time.Minute, ICMP: time.Minute},
-	}, zaptest.NewLogger(t))
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	e, err := New(config, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	c.shutDown = sync.OnceFunc(func() {
 		if err := e.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
+	})
+	t.Cleanup(func() {
+		c.shutDown()
 		datapath.CloseParked()
 		goleak.VerifyNone(t, ignore)
 	})
@@ -102,7 +111,7 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.Start(Sink{Connections: c.take}); err != nil {
+	if err := e.Start(Sink{Connections: c.take, Exchanges: c.takeExchanges}); err != nil {
 		t.Fatal(err)
 	}
 	return e, c

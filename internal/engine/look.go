@@ -10,6 +10,7 @@ import (
 	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -30,7 +31,17 @@ type look struct {
 	settlements      []datapath.Settlement
 	of               []*lookedAt
 	counts           lookCounts
+	holding          map[uint64]*lookedAt // those of which packets are held
+	maxWait          time.Duration        // of a packet that is held
+	heldCounts       heldCounts
 	said             pendingExchanges
+	learns           bool // the policy asks for names
+	ownResolvers     bool // all are on the host itself: their answers are not seen
+	file             namesFile
+
+	// For the goroutine that keeps the names.
+	hosts      *hostResolvers // nil: the resolvers are configured
+	unreadable bool           // which the host's are
 }
 
 // lookedAt is a connection of which copies have come.
@@ -39,25 +50,40 @@ type lookedAt struct {
 	key datapath.FlowKey
 	// wants is what the inspector wants of each end.
 	wants [2]inspector.Window
+	// names are those of the destination when the first packet came.
+	names []string
 	// credit is what the kernel may still copy of each end.
 	credit [2]int
 	tcp    bool
+	// hold is what is held of it; nil where nothing ever was.
+	hold *holding
+	// over: it has ended.
+	over bool
 	// listed: it is in look.of, at that index.
 	listed bool
 	at     int
 }
 
-// lookCounts are what became of settlements that the kernel did not take.
-type lookCounts struct{ gone, stale, busy, refused uint64 }
+// lookCounts are settlements that the kernel did not take, by cause.
+type lookCounts struct {
+	gone   uint64 // the connection is over
+	stale  uint64 // another policy is in force
+	busy   uint64 // packets were judged all the while
+	failed uint64
+}
 
 func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 	l := &look{
 		data: data, log: log, names: names.NewTable(names.Limits{}),
-		seen: map[uint64]*lookedAt{}, gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
+		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
+		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 	}
 	l.inspector = inspector.New(inspector.Config{
-		Report: c.Report, MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
+		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
 	})
+	l.file = namesFile{path: c.NamesFile, log: log}
+	l.file.load(l.names, time.Now())
+	l.believe(c.Resolvers)
 	return l
 }
 
@@ -84,23 +110,45 @@ const settleAtOnce = 64
 
 // copy shows a packet to the inspector.
 func (l *look) copy(c *datapath.Copy) {
-	k := l.seen[c.ID]
-	of := inspector.Connection{
-		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
-		FirstSeen: c.First, Loopback: c.Loopback,
-	}
+	k := l.lookAt(c)
 	if k == nil {
-		if l.isGone(c.ID) {
-			return
-		}
-		k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
-		for end := range 2 {
-			k.wants[end].Wants, k.credit[end] = true, k.most()
-		}
-		l.seen[c.ID] = k
-		of.Names = l.names.Lookup(c.Tuple.Destination, c.Time)
+		return
 	}
 	k.credit[c.End] = c.Credit
+	of, p := packetOf(k, c)
+	l.inspector.Packet(&of, &p)
+	if k.needsCredit(c.End) {
+		l.list(k)
+	}
+}
+
+// lookAt finds the connection of a packet; nil where it was given up.
+func (l *look) lookAt(c *datapath.Copy) *lookedAt {
+	k := l.seen[c.ID]
+	if k != nil {
+		return k
+	}
+	if l.isGone(c.ID) {
+		return nil
+	}
+	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
+	for end := range 2 {
+		k.wants[end].Wants, k.credit[end] = true, k.most()
+	}
+	l.seen[c.ID] = k
+	k.names = l.names.Lookup(c.Tuple.Destination, c.Time)
+	return k
+}
+
+// packetOf is a packet in the words of the inspector.
+func packetOf(k *lookedAt, c *datapath.Copy) (inspector.Connection, inspector.Packet) {
+	of := inspector.Connection{
+		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
+		FirstSeen: c.First, Loopback: c.Loopback, Names: k.names,
+		// It counts where the beginning is not here: after a restart, or when it had
+		// given way to others.
+		Kept: policy.Action(c.Action) == policy.Allow,
+	}
 	p := inspector.Packet{
 		Time: c.Time, End: c.End, Seq: c.Seq, Ack: c.Ack, Flags: c.Flags, Payload: c.Payload, Missing: c.Missing,
 	}
@@ -109,10 +157,7 @@ func (l *look) copy(c *datapath.Copy) {
 	} else if c.Fragment {
 		p.Missing = max(p.Missing, 1) // how much is in the others is not told
 	}
-	l.inspector.Packet(&of, &p)
-	if k.needsCredit(c.End) {
-		l.list(k)
-	}
+	return of, p
 }
 
 // ended lets go of a connection that is over: the record of its end waits for that.
@@ -124,7 +169,8 @@ func (l *look) ended(c *datapath.Copy) {
 	l.inspector.Ended(c.ID, c.Time)
 	l.take()
 	l.settlement(k).Done = true
-	delete(l.seen, c.ID)
+	k.over = true
+	l.letGo(k)
 }
 
 // over says that the end of a connection was told, whether or not it is looked into.
@@ -132,9 +178,9 @@ func (l *look) over(ids []uint64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		if l.seen[id] != nil {
+		if k := l.seen[id]; k != nil {
 			l.inspector.Ended(id, now)
-			delete(l.seen, id)
+			l.letGo(k)
 		}
 	}
 	l.take()
@@ -161,25 +207,34 @@ func (l *look) expire(now time.Time) {
 	l.inspector.Expire(now)
 	l.take()
 	for id := range l.goneBefore {
-		delete(l.seen, id)
+		if k := l.seen[id]; k != nil {
+			l.letGo(k)
+		}
 	}
 	clear(l.goneBefore)
 	l.gone, l.goneBefore = l.goneBefore, l.gone
 }
 
-// finish tells what is left at an orderly end.
+// finish tells what is left at an orderly end. The connections go on, and with them
+// whoever looks into them next: that facts have not come yet is no verdict.
 func (l *look) finish(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inspector.Finish(now)
-	l.take()
+	l.said.add(l.inspector.Exchanges())
+	l.inspector.Reset()
 }
 
-// setPolicy judges connections by the policy that is in force now.
-func (l *look) setPolicy(v *version, now time.Time) {
+// setPolicy judges connections by the policy that is in force now. learns: it asks
+// for the names of addresses.
+func (l *look) setPolicy(v *version, learns bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.version = v
+	if !l.learns && learns && l.ownResolvers {
+		l.warnOfOwn()
+	}
+	l.learns = learns
 	l.inspector.SetPolicy(inspector.Version{
 		Tables: v.tables, Generation: v.generation, Policy: v.policy.Without(now), Rules: v.rules,
 	}, now)
@@ -195,6 +250,32 @@ func (l *look) take() {
 	l.said.add(l.inspector.Exchanges())
 	l.inspector.Reset()
 	l.write()
+}
+
+// stats takes a snapshot of the counters.
+func (l *look) stats() InspectStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := inspectStats(l.inspector)
+	s.Untaken = map[string]uint64{
+		"gone": l.counts.gone, "stale": l.counts.stale, "busy": l.counts.busy, "failed": l.counts.failed,
+	}
+	return s
+}
+
+func inspectStats(i *inspector.Inspector) InspectStats {
+	s := InspectStats{Limited: map[string]uint64{}}
+	s.Connections, s.Held = i.Holding()
+	i.Counters(func(c inspector.Counter, n uint64) {
+		switch c {
+		case inspector.Opened:
+			s.Opened = n
+		case inspector.Own: // they are not to be looked into
+		default:
+			s.Limited[c.String()] = n
+		}
+	})
+	return s
 }
 
 // pending says whether there are records of exchanges that were complete by then.

@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"time"
+
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
+	"github.com/weirnet/weir/internal/policy"
 )
 
 // What the kernel may copy of an end before it is told to go on: bytes of TCP, and
@@ -31,8 +34,13 @@ func (l *look) settle(s *inspector.Settlement) {
 	if k == nil {
 		return // it is over
 	}
-	to := l.settlement(k)
 	k.wants = s.Windows
+	if k.hold != nil && k.hold.allowed && s.Action == policy.Block && l.inspector.AnswersDue(s.ID) {
+		k.hold.ending, k.hold.endingSince = true, time.Now()
+		k.hold.last = *s
+		return
+	}
+	to := l.settlement(k)
 	to.Application = applicationNumber(s.Application)
 	to.Done = !s.Windows[0].Wants && !s.Windows[1].Wants
 	if s.Action == 0 {
@@ -72,8 +80,42 @@ func (l *look) write() {
 			}
 		}
 	}
-	results, err := l.data.Settle(l.settlements)
+	results := l.hand(l.settlements)
+	var held []*lookedAt
+	var late []datapath.Settlement
+	for i, k := range l.of {
+		if k.over && i < len(results) && results[i] == datapath.SettledOtherTables {
+			// Nobody judges it again, and its end waits.
+			late = append(late, l.settlements[i])
+			late[len(late)-1].Judged = false
+		}
+		if k.hold == nil {
+			continue
+		}
+		held = append(held, k)
+		if i < len(results) && results[i] == datapath.Settled && l.settlements[i].Judged {
+			k.hold.blocked = l.settlements[i].Action == uint8(policy.Block)
+			k.hold.allowed = !k.hold.blocked
+		}
+	}
+	clear(l.of)
+	clear(l.settlements)
+	l.of, l.settlements = l.of[:0], l.settlements[:0]
+	if len(late) > 0 {
+		l.hand(late)
+	}
+	for _, k := range held {
+		l.release(k)
+	}
+}
+
+// hand writes settlements into the kernel's entries, and counts what became of them.
+// A verdict by a policy that is not in force is void, with all that came with it: the
+// connection is judged again by the one that is, see setPolicy.
+func (l *look) hand(settlements []datapath.Settlement) []datapath.SettleResult {
+	results, err := l.data.Settle(settlements)
 	if err != nil {
+		l.counts.failed += uint64(len(settlements))
 		l.log.Error("What was found out about connections cannot be written into the kernel's table.", zap.Error(err))
 	}
 	for i, r := range results {
@@ -86,13 +128,11 @@ func (l *look) write() {
 		case datapath.SettledBusy:
 			l.counts.busy++
 		default:
-			l.counts.refused++
-			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", l.settlements[i]))
+			l.counts.failed++
+			l.log.Error("The kernel refused what was found out about a connection.", zap.Any("settlement", settlements[i]))
 		}
 	}
-	clear(l.of)
-	clear(l.settlements)
-	l.of, l.settlements = l.of[:0], l.settlements[:0]
+	return results
 }
 
 // window says how far an end is looked into from now on.

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/datapath"
+	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -22,10 +23,7 @@ const (
 // now: those that rules cannot decide by the packet, and where anything is to be told
 // of, or learned from DNS, all.
 func (e *Engine) lookFor(v *version, now time.Time) error {
-	needed := map[string]bool{}
-	for _, c := range v.policy.Capabilities() {
-		needed[c] = true
-	}
+	needed := needs(v.policy)
 	r := &e.config.Inspect.Report
 	err := e.data.SetLook(datapath.Look{
 		TCP:     r.HTTP || r.TLS || r.DNS || r.SSH || needed["names"],
@@ -35,8 +33,17 @@ func (e *Engine) lookFor(v *version, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look into connections: %w", err)
 	}
-	e.look.setPolicy(v, now)
+	e.look.setPolicy(v, needed["names"], now)
 	return nil
+}
+
+// needs are the capabilities that a policy needs.
+func needs(p *policy.Policy) map[string]bool {
+	needed := map[string]bool{}
+	for _, c := range p.Capabilities() {
+		needed[c] = true
+	}
+	return needed
 }
 
 // lookInto looks into connections until Shutdown.
@@ -56,7 +63,9 @@ func (e *Engine) lookInto(sink Sink) {
 			if now.Sub(expired) >= time.Second {
 				expired = now
 				e.look.expire(now)
+				e.look.keepNames(now)
 			}
+			e.look.giveUp(now)
 			e.tellExchanges(now.Add(-tellAfter), sink)
 		case <-e.stop:
 			ended = true
@@ -66,7 +75,9 @@ func (e *Engine) lookInto(sink Sink) {
 		e.log.Error("The last copies of packets cannot be read.", zap.Error(err))
 	}
 	running.Wait()
-	e.look.finish(time.Now())
+	now := time.Now()
+	e.look.finish(now)
+	e.look.saveNames(now)
 }
 
 // tellExchanges hands over the exchanges that were complete by then.

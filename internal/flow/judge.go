@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirnet/weir/internal/packet"
@@ -55,8 +56,12 @@ func (t *Tracker) Swap(p *policy.Policy) (tables uint32, matches []uint64) {
 // of a shadow rule would have.
 func (t *Tracker) Matches() []uint64 { return t.version.matches }
 
-// decision is what a judgement counts: the rules that matched.
-type decision struct{ rule, shadowRule uint32 }
+// decision is what a judgement counts, the rules that matched, and whether the one
+// that decided is about the connection's age.
+type decision struct {
+	rule, shadowRule uint32
+	byDuration       bool
+}
 
 // judge writes into e what the policy says of it. Where that needs facts which are
 // not known, what was decided before stays.
@@ -67,7 +72,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		e.rule, e.action, e.reason = NoRule, NoAction, ReasonNone
 		e.shadowRule, e.shadowAction = NoRule, NoAction
 		t.enforce(e, nil)
-		return decision{NoRule, NoRule}
+		return decision{rule: NoRule, shadowRule: NoRule}
 	}
 	t.setFacts(e, now-e.first)
 	e.judgeAt = 0
@@ -80,7 +85,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	action, reason := Action(answer.Action), Reason(answer.Reason)
 	if reason == ReasonPending && e.tables != 0 && e.reason != ReasonPending {
 		if e.tables == v.tables {
-			return decision{NoRule, NoRule} // nothing is new but its age
+			return decision{rule: NoRule, shadowRule: NoRule} // nothing is new but its age
 		}
 		action, reason = v.keptAction(e), ReasonKept
 	}
@@ -89,12 +94,19 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	if answer.Index >= 0 {
 		e.rule = uint32(answer.Index)
 	}
-	d := decision{e.rule, NoRule}
+	d := decision{rule: e.rule, shadowRule: NoRule, byDuration: isByDuration(answer.Rule, e.tuple.Protocol)}
 	if v.promoted != nil {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
 	t.enforce(e, answer.Rule)
 	return d
+}
+
+// isByDuration says whether a rule that matched asked for the connection's age.
+func isByDuration(r *policy.Rule, protocol uint8) bool {
+	return r != nil && slices.ContainsFunc(r.Transports, func(tr policy.Transport) bool {
+		return tr.Protocol == protocol && tr.Over > 0
+	})
 }
 
 // keptAction is what a connection keeps that was decided before, by a policy that
@@ -178,7 +190,7 @@ func (t *Tracker) judgeAgain(e *entry, now int64) {
 	switch {
 	case e.verdict != Blocked:
 		e.end = EndNone
-	case verdict != Blocked && due:
+	case verdict != Blocked && due && d.byDuration:
 		e.end = EndDuration
 	case verdict != Blocked:
 		e.end = EndPolicy

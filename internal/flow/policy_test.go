@@ -148,6 +148,21 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+// TestDurationOfEarlierPolicy: the time of a duration rule comes under the next
+// policy, by which another rule cuts.
+func TestDurationOfEarlierPolicy(t *testing.T) {
+	w := newWorld(t, prevent+"rules: [{name: long, action: block, layer4: {tcp: {duration: {over: 1m}}}}, {name: a, action: allow}]")
+	w.send(open()...)
+	w.swap(prevent + "rules: [{name: b, action: block}]")
+	w.wait(2 * time.Minute)
+	if r := w.send(c(ack, clientNext, serverNext, 10)); !r.Drop {
+		t.Error("not cut")
+	}
+	if v := w.of(flow.EventVerdict); len(v) != 1 || v[0].End != flow.EndPolicy {
+		t.Errorf("verdicts %+v", v)
+	}
+}
+
 func TestShadowRules(t *testing.T) {
 	w := newWorld(t, prevent+"rules: [{name: s, mode: detect, action: block}, {name: u, mode: detect, action: allow}, {name: a, action: allow}]")
 	w.send(c(syn, client, 0, 0))

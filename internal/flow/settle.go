@@ -113,7 +113,7 @@ func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
 	}
 	if changed || verdict != e.verdict {
 		e.verdictDue = true
-		t.countJudgement(e, decision{s.Rule, s.ShadowRule})
+		t.countJudgement(e, decision{rule: s.Rule, shadowRule: s.ShadowRule})
 	}
 	switch {
 	case e.closed:

@@ -57,7 +57,7 @@ func (b *bench) goOn() {
 }
 
 // rounds is how often each sample is taken.
-func (b *bench) rounds() int { return b.pick(5, 15) }
+func (b *bench) rounds() int { return b.pick(5, 7) }
 
 // pick gives the quick or the full mode's number.
 func (b *bench) pick(quick, full int) int {

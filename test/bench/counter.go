@@ -10,7 +10,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 )
 
-// counter takes OTLP over HTTP and adds up the connections that records stand for.
+// counter takes OTLP over HTTP and adds up the TCP connections that records stand
+// for: hosts send some ICMPv6 of their own accord.
 type counter struct {
 	server   http.Server
 	endpoint string
@@ -60,6 +61,9 @@ func (c *counter) add() Told {
 		for _, resource := range request.Logs().ResourceLogs().All() {
 			for _, scope := range resource.ScopeLogs().All() {
 				for _, record := range scope.LogRecords().All() {
+					if transport, ok := record.Attributes().Get("network.transport"); !ok || transport.Str() != "tcp" {
+						continue
+					}
 					n := uint64(1)
 					if v, ok := record.Attributes().Get("weir.connection.count"); ok {
 						n = uint64(v.Int())

@@ -167,17 +167,34 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(ticks * float64(time.Second) / 100)
 }
 
-// count gives the entries of a hash table.
-func count(m *ebpf.Map) (n int) {
+// count gives the entries of the table of connections.
+func count(flows *ebpf.Map) (n int) {
+	each(flows, func(*bpf.ConnectionsFlow) { n++ })
+	return n
+}
+
+// settled is how many of them both ends take part in.
+func settled(flows *ebpf.Map) (n int) {
+	each(flows, func(f *bpf.ConnectionsFlow) {
+		if bpf.ConnectionsFlowFlags(f.Flags)&bpf.ConnectionsFlowFlagsFLOW_SETTLED != 0 {
+			n++
+		}
+	})
+	return n
+}
+
+func each(flows *ebpf.Map, f func(*bpf.ConnectionsFlow)) {
 	var cursor ebpf.MapBatchCursor
 	const many = 8192
 	for {
 		k, v := make([]bpf.ConnectionsFlowKey, many), make([]bpf.ConnectionsFlow, many)
-		found, err := m.BatchLookup(&cursor, k, v, nil)
-		n += found
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return n
+		found, err := flows.BatchLookup(&cursor, k, v, nil)
+		for i := range found {
+			f(&v[i])
 		}
-		must(err, "count the connections")
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return
+		}
+		must(err, "look at the connections")
 	}
 }

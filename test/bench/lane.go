@@ -177,6 +177,36 @@ func (l *lane) passed() (n [2]uint64) {
 	return n
 }
 
+// handshakes are the frames that open connections. One step of all after the other:
+// frames of a batch do not always arrive in their order.
+func handshakes(tuples []tuple) [][]byte {
+	open := make([]tuple, 3*len(tuples))
+	for i, t := range tuples {
+		for step, t := range t.handshake() {
+			open[step*len(tuples)+i] = t
+		}
+	}
+	return frames(open)
+}
+
+// establish opens connections; Weir must have all of them as such.
+func (l *lane) establish(handshakes [][]byte) {
+	l.generator.fill(handshakes)
+	for range 3 {
+		l.generator.send(len(handshakes)/3, true)
+	}
+	if l.agent == nil {
+		return
+	}
+	p := ingressOf(l.host, inName)
+	defer p.Close()
+	flows := mapOf(p, "flows")
+	defer flows.Close()
+	if n := settled(flows); n != len(handshakes)/3 {
+		must(fmt.Errorf("%d of %d are", n, len(handshakes)/3), "%s: look whether connections are established", l.name)
+	}
+}
+
 // received is how many frames have arrived at the lane.
 func (l *lane) received() (n uint64) {
 	l.host.netlink(func(h *netlink.Handle) error {

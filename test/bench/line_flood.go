@@ -57,7 +57,7 @@ func (b *bench) flood(r *result) {
 	// Those before are told of first: a second without a flood, as a baseline.
 	time.Sleep(time.Second)
 	look()
-	time.Sleep(time.Duration(b.pick(2, 5)) * time.Second)
+	time.Sleep(time.Duration(b.pick(2, 3)) * time.Second)
 	calm := look()
 
 	g := newGenerator(from, "g", 1, true)
@@ -66,7 +66,7 @@ func (b *bench) flood(r *result) {
 	syn.seq = 0
 	g.fill(frames([]tuple{syn}))
 	cpu, began, sent := cpuTime(c.pid()), time.Now(), 0
-	for time.Since(began) < time.Duration(b.pick(5, 20))*time.Second {
+	for time.Since(began) < time.Duration(b.pick(5, 10))*time.Second {
 		b.goOn()
 		g.send(1<<16, false)
 		sent += 1 << 16
@@ -85,6 +85,7 @@ func (b *bench) flood(r *result) {
 	r.fact("their ends in the records", float64(told.Ends), "connections")
 	r.fact("records", float64(told.Records), "")
 	r.fact("Collector, share of one core", share, "%")
+	r.fact("Collector, most memory", peakMB(c.pid()), "MB")
 	r.fact("longest wait for an echo before the flood", calm.Longest.Seconds()*1000, "ms")
 	r.fact("longest wait for an echo during the flood", stressed.Longest.Seconds()*1000, "ms")
 	r.fact("echoes during the flood", float64(stressed.Echoes), "")

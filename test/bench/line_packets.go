@@ -39,25 +39,17 @@ func (b *bench) established(r *result, flows int) {
 		l := s.add("iptables, conntrack", size, false)
 		l.host.command("*filter\n-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\nCOMMIT\n", "iptables-restore")
 	}
-	// One step of all handshakes after the other: frames of a batch do not always
-	// arrive in their order.
-	open, going := make([]tuple, 3*flows), make([]tuple, 0, 2*flows)
-	for i, t := range someTuples(flows) {
-		all := t.handshake()
-		for step, t := range all {
-			open[step*flows+i] = t
-		}
-		back := all[2].reversed()
-		back.seq, back.ack = 501, t.seq+1
-		going = append(going, all[2], back)
+	tuples, going := someTuples(flows), make([]tuple, 0, 2*flows)
+	for _, t := range tuples {
+		there := t.handshake()[2]
+		back := there.reversed()
+		back.seq, back.ack = there.ack, there.seq
+		going = append(going, there, back)
 	}
-	openFrames, goingFrames := frames(open), frames(going)
+	open, goingFrames := handshakes(tuples), frames(going)
 	for _, l := range s.all {
 		b.goOn()
-		l.generator.fill(openFrames)
-		for range 3 {
-			l.generator.send(flows, true)
-		}
+		l.establish(open)
 		l.generator.fill(goingFrames)
 	}
 	s.measure(burst, 1<<20)
@@ -103,8 +95,8 @@ var firstPacketLine = line{
 			configured = append(configured, series{})
 		}
 		for _, k := range kinds {
-			for _, n := range []int{1000, 10_000, 100_000} {
-				if !b.full && n == 10_000 && k.name != services.name {
+			for _, n := range []int{10, 1000, 10_000, 100_000} {
+				if n == 10 && (!b.full || k.name != services.name) || n == 10_000 && !b.full && k.name != services.name {
 					continue
 				}
 				b.goOn()
@@ -116,7 +108,10 @@ var firstPacketLine = line{
 				}
 			}
 		}
-		for _, n := range []int{100, 1000, 10_000} {
+		for _, n := range []int{b.pick(0, 10), 100, 1000, 10_000} {
+			if n == 0 {
+				continue
+			}
 			b.goOn()
 			if b.peers["nft"] {
 				l := s.add(nftLinear, size, false)
@@ -159,7 +154,7 @@ func (b *bench) list(r *result, n int) {
 	defer attachTCX(empty.host, inName, p, ebpf.AttachTCXIngress).Close()
 	policy := []byte("mode: prevent\ndefault_action: allow\ngroups: {addresses: {list: [" + prefixList(n, ", ") +
 		"]}}\nrules: [{name: list, action: allow, layer3: {source: 'group:list'}}]\n")
-	s.weir(weirSubject+", established", size, false, policy, inName)
+	established := s.weir(weirSubject+", established", 3*size, false, policy, inName)
 	s.weir(weirSubject+", first packet", size, false, policy, inName).anew()
 	s.weir(weirSubject+", first packet, no list", size, false, onlyOne, inName).anew()
 	if b.peers["nft"] {
@@ -173,11 +168,13 @@ func (b *bench) list(r *result, n int) {
 		l.host.command("*raw\n:PREROUTING ACCEPT\n-A PREROUTING -m set --match-set list src -j ACCEPT\nCOMMIT\n", "iptables-restore")
 	}
 	tuples := listTuples(size, n)
-	for i := range tuples {
-		tuples[i].flags = ack
+	established.establish(handshakes(tuples))
+	for i, t := range tuples {
+		tuples[i] = t.handshake()[2]
 	}
+	going := frames(tuples)
 	for _, l := range s.all {
-		l.generator.fill(frames(tuples))
+		l.generator.fill(going)
 	}
 	// A burst goes once through the frames at most: the next opens them anew.
 	s.measure(burst/4, size)

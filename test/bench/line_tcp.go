@@ -64,7 +64,7 @@ func (b *bench) tcp(r *result, take func(*tcpLane, time.Duration) float64, scale
 		// Both ways pass a hook, as with Weir.
 		l.server.command(nftStateful("input", rules), "nft", "-f", "-")
 	}
-	duration := time.Duration(b.pick(300, 1000)) * time.Millisecond
+	duration := time.Duration(b.pick(300, 500)) * time.Millisecond
 	var samples []func()
 	for _, l := range all {
 		take(l, duration/4)

@@ -27,7 +27,7 @@ func (b *bench) findPeers() (out []missing) {
 	out = append(out,
 		missing{"bpfilter", "no package of it; nftables with linear rules stands in its place"},
 		missing{"Weir by XDP", "not built; xdp-filter stands beside an empty XDP program"},
-		missing{"Weir's inspection of application protocols", "not built"})
+		missing{"Weir's inspection of application protocols", "all of these policies are decided by the first packet"})
 	if b.sets == "" {
 		out = append(out, missing{"ClassBench rule sets", "-sets or WEIR_CLASSBENCH names no folder"})
 	}

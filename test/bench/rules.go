@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 )
 
@@ -84,6 +85,9 @@ func (k kind) policy(n int) []byte {
 	return b.Bytes()
 }
 
+// noRules is a policy by which nothing is classified.
+var noRules = []byte("mode: prevent\ndefault_action: allow\n")
+
 // onlyOne is a policy of one rule that is about nothing that is sent.
 var onlyOne = []byte("mode: prevent\ndefault_action: allow\nrules: [{name: one, action: allow, layer3: {source: 192.0.2.77}}]\n")
 
@@ -91,13 +95,25 @@ var onlyOne = []byte("mode: prevent\ndefault_action: allow\nrules: [{name: one, 
 // them, half none; no two are of one connection.
 func (k kind) tuples(count, n int) []tuple {
 	r := random()
+	return k.draw(count, func() int { return r.IntN(n) })
+}
+
+// trace is the same of rules that are not met alike: by Zipf's law (exponent 1.1), as
+// services and peers are on real networks.
+func (k kind) trace(count, n int) []tuple {
+	z := rand.NewZipf(random(), 1.1, 1, uint64(n-1))
+	// Those that are met most lie anywhere in the order.
+	return k.draw(count, func() int { return int(z.Uint64() * 40503 % uint64(n)) })
+}
+
+func (k kind) draw(count int, rule func() int) []tuple {
 	out := make([]tuple, count)
 	for i := range out {
 		which := k.hit
 		if i%2 == 0 {
 			which = k.miss
 		}
-		out[i] = which(r.IntN(n))
+		out[i] = which(rule())
 		out[i].sourcePort = uint16(1 + i)
 	}
 	return out

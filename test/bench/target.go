@@ -97,13 +97,23 @@ func (r *report) judge() {
 	r.Targets = append(r.Targets, target{
 		Line: dropLine.id, Claim: "XDP, drop by port or address, against xdp-filter", Unit: "×", Limit: 1.3, Absent: "not built",
 	})
+	const small, large = 1000, 100_000
 	for _, k := range kinds {
-		at(classifyLine, "classification at 100,000 rules against 1,000, "+k.name, "×", most, 2, func(l *result) float64 {
-			large, small := l.find("rules", k.name, 100_000), l.find("rules", k.name, 1000)
-			if large == nil || small == nil {
-				return math.NaN()
+		for _, of := range []struct{ claim, kind string }{{k.name + ", packets by Zipf's law", k.name + byZipf}, {k.name + ", packets drawn evenly", k.name}} {
+			at(classifyLine, "classification at 100,000 rules against 1,000, "+of.claim, "×", most, 2, func(l *result) float64 {
+				return l.grows(of.kind, small, of.kind, large)
+			})
+		}
+		at(classifyLine, "the same at 100,000 rules, drawn evenly", "ns", most, 1500, func(l *result) float64 {
+			if s := l.find(classification, k.name, large); s != nil {
+				return median(s.Samples)
 			}
-			return part(median(large.Samples), median(small.Samples))
+			return math.NaN()
+		})
+	}
+	for _, set := range []string{"fw1", "ipc1"} {
+		at(classifyLine, "classification by ClassBench "+set+", 10,000 rules against 1,000, by their traces", "×", most, 2, func(l *result) float64 {
+			return l.grows("ClassBench "+set+"_1k", small, "ClassBench "+set+"_10k", 10_000)
 		})
 	}
 	for _, k := range kinds {
@@ -162,6 +172,15 @@ func (r *result) added2(subject, kind string, size int, other, otherKind string,
 		return math.NaN()
 	}
 	return median(pairwise(a, b, func(x, y float64) float64 { return x / y }))
+}
+
+// grows is what classification costs under many rules, as a part of that under few.
+func (r *result) grows(few string, small int, many string, large int) float64 {
+	a, b := r.find(classification, many, large), r.find(classification, few, small)
+	if a == nil || b == nil {
+		return math.NaN()
+	}
+	return part(median(a.Samples), median(b.Samples))
 }
 
 // part is one cost as a part of another; NaN where noise is larger than they are.

@@ -62,6 +62,8 @@ type conn struct {
 	// not seen.
 	loss    policy.Cause
 	judgeAt time.Duration // the age at which to judge again; 0: none
+	// open: the last walk was undecided, whatever the verdict before.
+	open    bool
 	toldApp policy.Application
 	windows [2]Window // as told
 	skipTo  [2]uint64 // the offset at which Window.Until lies

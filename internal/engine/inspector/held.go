@@ -29,6 +29,11 @@ func (i *Inspector) weigh(c *conn) {
 	}
 }
 
+// Holding is how many connections are remembered, and how many bytes are held for them.
+func (i *Inspector) Holding() (connections, bytes int) {
+	return len(i.byID), i.held + i.budget.Used()
+}
+
 func (i *Inspector) setHeld(c *conn, n int) {
 	i.held += n - c.held
 	switch {
@@ -52,13 +57,7 @@ func (i *Inspector) giveUp(c *conn) {
 // of it later is in the midst of a connection.
 func (i *Inspector) abandon(c *conn) {
 	if c.phase != done {
-		c.loss = policy.Overload
-		if c.facts.Application.State == policy.Unknown {
-			c.facts.Application = policy.Lost[policy.Application](policy.Overload)
-		}
-		i.stop(c)
-		c.lose(policy.Overload)
-		i.judge(c)
+		i.loseRest(c, policy.Overload)
 		i.settle(c)
 	}
 	i.forget(c)

@@ -18,6 +18,9 @@ type httpReader struct {
 	// garbled: there is a record of what the client sent and could not be read.
 	garbled bool
 	waiting int // bytes of open
+	// due are the requests of HTTP/1 that were allowed and whose responses are not over
+	// yet, by exchange; kept in prevent mode.
+	due map[uint64]struct{}
 }
 
 func (i *Inspector) newHTTPReader() *httpReader {
@@ -98,7 +101,12 @@ func (r *httpReader) take(i *Inspector, c *conn) {
 			case m.Status >= 200 || m.Status == 101:
 				r.answer(i, c, m, m.Status)
 			}
+		case http.Ended:
+			if m.End == http.Server {
+				delete(r.due, m.Exchange)
+			}
 		case http.Unanswered:
+			delete(r.due, m.Exchange)
 			r.answer(i, c, m, 0)
 		case http.Broken:
 			if m.End == http.Client {
@@ -140,6 +148,12 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 	if m.End == http.Client {
 		c.facts.HTTP = facts.HTTP
 		c.take(v)
+		if v.action == policy.Allow && m.Stream == 0 && i.version.Policy.Mode == policy.Prevent {
+			if r.due == nil {
+				r.due = map[uint64]struct{}{}
+			}
+			r.due[m.Exchange] = struct{}{}
+		}
 	}
 	if !i.config.Report.HTTP {
 		return
@@ -166,6 +180,10 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 		h.Trace = telemetry.TraceContext{Valid: true, TraceID: t.TraceID, ParentID: t.ParentID, Sampled: t.Flags&1 != 0}
 	}
 	e.HTTP = h
+	if v.action == policy.Block && i.version.Policy.Mode == policy.Prevent {
+		i.exchanges = append(i.exchanges, e) // no response will come
+		return
+	}
 	if r.open == nil {
 		r.open = map[uint64]*telemetry.Exchange{}
 	}

@@ -37,6 +37,7 @@ type Inspector struct {
 	held     int    // bytes, by all parsers
 	holders  holder // a ring, from the one that has held something longest
 	counts   [counterCount]uint64
+	suspect  bool // the last packet
 
 	now         time.Time // of the packet at hand
 	exchanges   []telemetry.Exchange
@@ -107,7 +108,7 @@ type LeftOut struct {
 // where the connection's verdict counts. The packets of a connection come in the
 // order in which they were seen.
 func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
-	i.now = p.Time
+	i.now, i.suspect = p.Time, false
 	c := i.byID[of.ID]
 	if c == nil {
 		if of.Own {
@@ -127,6 +128,10 @@ func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
 		action = i.datagram(c, p)
 	} else {
 		i.segment(c, p)
+	}
+	// What is cut says no more, but for responses that are due.
+	if c.judged.action == policy.Block && i.version.Policy.Mode == policy.Prevent && !i.AnswersDue(c.ID) {
+		i.stop(c)
 	}
 	i.settle(c)
 	i.weigh(c)

@@ -306,8 +306,8 @@ func TestJudged(t *testing.T) {
 	begin := k.next[0]
 	at := func(want uint32) {
 		t.Helper()
-		if until, all := w.Judged(1, 0); all || until != want {
-			t.Errorf("%d (all %v), want %d", until-begin, all, want-begin)
+		if until, how := w.Judged(1, 0); how != inspector.Part || until != want {
+			t.Errorf("%d (%v), want %d", until-begin, how, want-begin)
 		}
 	}
 	at(begin)
@@ -320,7 +320,7 @@ func TestJudged(t *testing.T) {
 	at(next)
 	k.client("\r\n01234")
 	at(k.next[0] + 5)
-	if _, all := w.Judged(1, 1); all {
-		t.Error("all of the server's bytes are judged")
+	if _, how := w.Judged(1, 1); how != inspector.All {
+		t.Error("a response is held, of which no rule asks for anything")
 	}
 }

@@ -98,7 +98,9 @@ func (i *Inspector) judgeAgain(c *conn) {
 
 // judge judges a connection by what is known of it.
 func (i *Inspector) judge(c *conn) {
-	c.take(i.walk(c, &c.facts))
+	v := i.walk(c, &c.facts)
+	c.open = v.action == 0 && v.wanted != 0
+	c.take(v)
 	c.judgeAt = 0
 	if i.version.aging {
 		c.judgeAt = i.version.Policy.NextAge(&c.facts)

@@ -83,7 +83,7 @@ func TestPickUp(t *testing.T) {
 				test.talk(w)
 				w.expect("records", w.briefs(), test.record)
 				w.expect("verdict", w.verdict(1), test.verdict)
-				if until, all := w.Judged(1, 0); !all {
+				if until, how := w.Judged(1, 0); how == inspector.Part {
 					t.Errorf("held from %d on", until)
 				}
 			}

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"slices"
 	"testing"
+
+	"github.com/weirnet/weir/internal/engine/inspector"
 )
 
 // What is meant comes behind a preamble, and is judged anew.
@@ -50,7 +52,7 @@ func TestPreambles(t *testing.T) {
 				for _, turn := range test.turns {
 					k.say(turn.end, turn.text)
 					// Neither end waits in vain for what the other has said.
-					if until, all := w.Judged(1, turn.end); !all && until != k.next[turn.end] && test.inner != nil {
+					if until, how := w.Judged(1, turn.end); how != inspector.All && until != k.next[turn.end] && test.inner != nil {
 						t.Errorf("%q is held from %d on", turn.text, until-k.next[turn.end])
 					}
 				}

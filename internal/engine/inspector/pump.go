@@ -43,6 +43,7 @@ func (i *Inspector) segment(c *conn, p *Packet) {
 		flags &^= packet.FIN // it lies behind what is missing
 	}
 	r := c.streams.Segment(p.End, p.Seq, p.Ack, flags, p.Payload)
+	i.suspect = r.Events&(stream.Malformed|stream.Unchecked|stream.Stray|stream.Gone) != 0
 	if s.Begun() {
 		seq := p.Seq
 		if flags&packet.SYN != 0 {

@@ -98,25 +98,3 @@ func (i *Inspector) window(c *conn, end int) Window {
 	}
 	return w
 }
-
-// Judged says how far an end's bytes have been judged: those before the sequence
-// number can go on, none of those from there on before there is a verdict. With all,
-// they all can, unless the connection is blocked; so they can where it is not TCP.
-func (i *Inspector) Judged(id uint64, end int) (until uint32, all bool) {
-	c := i.byID[id]
-	switch {
-	case c == nil || c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
-		return 0, true
-	case c.phase == detecting && end == server:
-		return 0, true // it settles nothing (DESIGN section 2)
-	}
-	at := c.base[end]
-	if c.phase == reading {
-		judged := c.reader.judged(end)
-		if judged == everything {
-			return 0, true
-		}
-		at += judged
-	}
-	return c.streams.Stream(end).Sequence(at), false
-}

@@ -118,9 +118,17 @@ func (r *textReader) close(i *Inspector, c *conn, end int) {
 	}
 }
 
-func (r *textReader) skip(int) uint64          { return 0 }
-func (r *textReader) wants(int) bool           { return true }
-func (r *textReader) judged(end int) uint64    { return r.at[end] }
+func (r *textReader) skip(int) uint64 { return 0 }
+func (r *textReader) wants(int) bool  { return true }
+
+// judged: what is no TLS passes, as it comes.
+func (r *textReader) judged(end int) uint64 {
+	if end == client && r.asked && !r.inLine {
+		return r.at[client]
+	}
+	return everything
+}
+
 func (r *textReader) distrust(*conn, int)      {}
 func (r *textReader) held() int                { return 0 }
 func (r *textReader) finish(*Inspector, *conn) {}

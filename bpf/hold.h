@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// What goes through user space, and what passes it by.
+#ifndef WEIR_HOLD_H
+#define WEIR_HOLD_H
+
+#include "hold_state.h"
+#include "judge.h"
+#include "look_state.h"
+#include "mirror.h"
+#include "workspace.h"
+
+// What a packet carries on its way through user space in place of its MAC
+// addresses, which stay in the kernel: whose it is, and where it was taken out.
+struct hold_handle {
+  __u64 id;    // of the flow
+  __u32 where; // ifindex << 8 | enum handle_flags
+} __attribute__((packed));
+
+enum handle_flags {
+  HANDLE_DESTINATION = 1 << 0, // sent by the destination, else the source
+  HANDLE_EGRESS = 1 << 1,
+  HANDLE_BARE = 1 << 2, // the device has no MAC addresses
+  // Set by user space.
+  HANDLE_DROPPED = 1 << 3, // it is only to be known that it is not away any more
+  HANDLE_TURNED = 1 << 4,  // it goes to the sender
+};
+
+// Named here so that the compiler describes them to the Go bindings.
+const struct hold_handle *type_hold_handle __attribute__((unused));
+const enum handle_flags *type_handle_flags __attribute__((unused));
+
+enum { HANDLE_BYTES = sizeof(struct hold_handle), MAX_HANDLED = 1 << 24 };
+
+// What on_error says of a packet that cannot be judged now. The connection stays
+// undecided.
+static __always_inline int answer_by(const struct flow *f, __u32 cause, __u32 passed,
+                                     __u32 dropped) {
+  __u32 slot = slot_of(f->tables);
+  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
+  if (set && set->on_error[cause] == ALLOW) {
+    count(passed);
+    return PASS;
+  }
+  count(dropped);
+  return TC_ACT_SHOT;
+}
+
+// Lets a connection go: nothing more of it is held.
+static __always_inline void let_go(const struct flow_key *k, struct flow *f) {
+  clear_bits(&f->flags, FLOW_HELD);
+  bpf_map_delete_elem(&looks, k);
+}
+
+// The entry that keeps what its packets lose on their way; NULL where there is no
+// room for more.
+static __always_inline struct look *held_look(const struct flow_key *k, const struct flow *f) {
+  struct look *l = bpf_map_lookup_elem(&looks, k);
+  if (l && l->id == f->id)
+    return l;
+  struct look fresh = {.id = f->id};
+  if (bpf_map_update_elem(&looks, k, &fresh, BPF_ANY))
+    return NULL;
+  return bpf_map_lookup_elem(&looks, k);
+}
+
+// Sends the packet to user space. Returns what the program is to return.
+static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, struct look *l,
+                                     const struct packet *p, __u32 end, __u32 egress,
+                                     __u32 device) {
+  struct hold_handle handle = {
+      .id = f->id,
+      .where = skb->ifindex << 8 | (end ? HANDLE_DESTINATION : 0) | (egress ? HANDLE_EGRESS : 0),
+  };
+  end &= 1;
+  l->mark[end] = skb->mark;
+  l->priority[end] = skb->priority;
+  __u32 failed = skb->ifindex >= MAX_HANDLED;
+  if (p->network) {
+    failed = failed || bpf_skb_load_bytes(skb, 0, l->macs[end], 12) ||
+             bpf_skb_store_bytes(skb, 0, &handle, HANDLE_BYTES, 0);
+  } else {
+    __be16 type = skb->protocol;
+    handle.where |= HANDLE_BARE;
+    failed = failed || bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+             bpf_skb_store_bytes(skb, 0, &handle, HANDLE_BYTES, 0) ||
+             bpf_skb_store_bytes(skb, HANDLE_BYTES, &type, 2, 0);
+  }
+  if (failed) {
+    count(COUNT_HOLD_FAILED);
+    return TC_ACT_SHOT;
+  }
+  __sync_fetch_and_add(&l->away, 1);
+  count(COUNT_HELD);
+  return bpf_redirect(device, 0);
+}
+
+// Whether p may pass although its connection is held: it has nothing that could be
+// judged, or lies where nothing is looked for and overtakes nothing.
+static __always_inline __u32 passes_by(const struct flow *f, const struct look *l,
+                                       const struct packet *p, __u32 end, __u32 drains,
+                                       __u32 from_opening) {
+  if (p->protocol != IPPROTO_TCP)
+    return 0;
+  __u32 syn = p->tcp_flags & TCP_FLAG_SYN_;
+  if (!p->payload_bytes) {
+    if (drains && (p->tcp_flags & TCP_FLAG_FIN_))
+      return 0;
+    return !(syn && from_opening && f->verdict == PENDING);
+  }
+  if (!l || drains)
+    return 0;
+  if (MUTANT(HELD_WINDOW))
+    return 0;
+  __u32 seq = p->seq + !!syn;
+  if (MUTANT(HELD_RESENT) && (__s32)(seq - (__u32)(l->window[end & 1] >> 32)) < 0)
+    return 1;
+  return passes_window(l, end, seq, p->payload_bytes);
+}
+
+// Says what becomes of p, which `end` sent.
+static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *w,
+                                       const struct flow_key *k, struct flow *f,
+                                       const struct packet *p, __u32 end) {
+  struct hold_state *h = hold_state();
+  if (!h || (w->arrival & ARRIVES_CANDIDATE))
+    return PASS;
+  __u64 now = p->time;
+  struct look *l = bpf_map_lookup_elem(&looks, k);
+  if (l && l->id != f->id)
+    l = NULL;
+  barrier_var(l); // else the verifier is shown a look at what may be NULL
+  __u32 reads = is_read(h, now);
+  // While nobody reads, nothing comes back that could be overtaken.
+  __u32 drains = reads && l && *(volatile __u32 *)&l->away && now < l->drain_until;
+  if (l && l->done && !drains) {
+    let_go(k, f);
+    return PASS;
+  }
+  if (p->is_fragment)
+    return answer_by(f, CAUSE_MALFORMED, COUNT_HELD_FRAGMENT_PASSED, COUNT_HELD_FRAGMENT_DROPPED);
+  if (passes_by(f, l, p, end, drains, h->flags & HOLD_OPENING))
+    return PASS;
+  if (!reads)
+    return answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
+  l = held_look(k, f);
+  if (!l) {
+    count(COUNT_LOOKS_FULL);
+    clear_bits(&f->flags, FLOW_HELD);
+    w->cause = REASON_OVERLOAD;
+    judge_again(k, f, now);
+    w->cause = 0;
+    return f->flags & FLOW_DROP || f->verdict == PENDING ? TC_ACT_SHOT : PASS;
+  }
+  return hand_over(skb, f, l, p, end, w->arrival & ARRIVES_EGRESS, h->device);
+}
+
+#endif

@@ -1,0 +1,215 @@
+package datapath
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/weirnet/weir/bpf"
+)
+
+// HoldConfig says how connections are held.
+type HoldConfig struct {
+	// OnOpening: from the first packet on, a SYN too. Where facts of the opening
+	// itself are user space's, such as names of the destination. Else a connection is
+	// held as soon as it carries something.
+	OnOpening bool
+	// MarkMask are the bits of a packet's mark that are Weir's between user space and
+	// an ingress hook, for less than a millisecond; 0: all. What was in them is put
+	// back. The value is drawn at random, and honoured only on connections that are
+	// held.
+	MarkMask uint32
+}
+
+// hold is the way of packets through user space.
+type hold struct {
+	tap      *tap
+	programs bpf.HoldPrograms
+	hooks    []hook
+	state    bpf.ConnectionsHoldState // as the kernel has it
+	stop     bool                     // ReadHeld is to return
+	reads    sync.WaitGroup           // of ReadHeld
+	unread   heldCounts
+}
+
+// SetHold puts holding in force, or takes it away. While it is on, in prevent mode,
+// the packets of connections whose verdict needs facts go to ReadHeld and no
+// further; what needs facts and cannot be held (it began unseen, or there is no
+// room) is answered as if they could not be had: on_error. Which connections are
+// held is decided when they open, by the policy in force. Those that are open when
+// the policy begins to need facts keep what was decided.
+//
+// The program and its device are there only while it is on. Nobody reads until
+// ReadHeld is called: on_error.agent_down. SetHold lets ReadHeld return, and waits for
+// that, where it takes the device away.
+func (d *Datapath) SetHold(on bool, c HoldConfig) error {
+	if !on {
+		return d.endHold()
+	}
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	if d.hold == nil {
+		return d.startHold(c)
+	}
+	d.hold.configure(c)
+	return d.putHoldState()
+}
+
+func (d *Datapath) startHold(c HoldConfig) (err error) {
+	h := &hold{}
+	defer func() {
+		if err != nil {
+			d.hold = nil
+			err = errors.Join(err, h.close())
+		}
+	}()
+	if h.programs, err = d.loadHold(); err != nil {
+		return err
+	}
+	if h.tap, err = openTap(); err != nil {
+		return err
+	}
+	for s, program := range map[side]*ebpf.Program{ingressSide: h.programs.HoldReturn, egressSide: h.programs.HoldEnter} {
+		made, err := d.bareHook(h.tap.index, s, program)
+		if err != nil {
+			return fmt.Errorf("attach to %s %s: %w", tapName, s.name, err)
+		}
+		h.hooks = append(h.hooks, made)
+	}
+	var random [4]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("draw the mark of packets that return: %w", err)
+	}
+	h.state.Mark = binary.NativeEndian.Uint32(random[:])
+	h.state.Device = uint32(h.tap.index)
+	h.configure(c)
+	d.hold = h
+	if err := d.putHoldState(); err != nil {
+		return err
+	}
+	const stage = uint32(bpf.ConnectionsStageSTAGE_HOLD)
+	if err := d.objects.Stages.Put(stage, h.programs.Hold); err != nil {
+		return fmt.Errorf("put the program that holds packets in its place: %w", err)
+	}
+	// Last: a device that is up is sent packets.
+	return h.tap.up()
+}
+
+// bareHook attaches a program, and never by way of what an earlier process left.
+func (d *Datapath) bareHook(index int, s side, program *ebpf.Program) (hook, error) {
+	if d.clsact {
+		return d.attachFilter(index, s, program, "", false)
+	}
+	return d.attachTCX(index, s, program, "", false)
+}
+
+func (h *hold) configure(c HoldConfig) {
+	h.state.Flags = uint32(bpf.ConnectionsHoldFlagsHOLD_ON)
+	if c.OnOpening {
+		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_OPENING)
+	}
+	h.state.Mask = c.MarkMask
+	if h.state.Mask == 0 {
+		h.state.Mask = ^uint32(0)
+	}
+	h.state.Mark &= h.state.Mask
+	if h.state.Mark == 0 {
+		h.state.Mark = h.state.Mask
+	}
+}
+
+func (d *Datapath) putHoldState() error {
+	if err := d.objects.Holds.Put(uint32(0), d.hold.state); err != nil {
+		return fmt.Errorf("say how connections are held: %w", err)
+	}
+	return nil
+}
+
+// beat says that user space reads, or that it does not any more.
+func (d *Datapath) beat(reads bool) error {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	if d.hold == nil {
+		return nil
+	}
+	d.hold.state.Alive = 0
+	if reads {
+		now, err := monotonic()
+		if err != nil {
+			return err
+		}
+		d.hold.state.Alive = now
+	}
+	return d.putHoldState()
+}
+
+func (d *Datapath) endHold() error {
+	d.holding.Lock()
+	h := d.hold
+	d.hold = nil
+	err := d.forgetHold()
+	d.holding.Unlock()
+	if h == nil {
+		return err
+	}
+	h.stop = true
+	err = errors.Join(err, h.tap.look())
+	h.reads.Wait() // whoever reads is not to read what the number is given to next
+	return errors.Join(err, h.close())
+}
+
+func (d *Datapath) forgetHold() error {
+	// Also what an earlier process left.
+	if err := d.objects.Holds.Put(uint32(0), bpf.ConnectionsHoldState{}); err != nil {
+		return fmt.Errorf("say that nothing is held: %w", err)
+	}
+	if err := ignoreAbsent(d.objects.Stages.Delete(uint32(bpf.ConnectionsStageSTAGE_HOLD))); err != nil {
+		return fmt.Errorf("take the program that holds packets away: %w", err)
+	}
+	return nil
+}
+
+// close takes the device away.
+func (h *hold) close() error {
+	var errs []error
+	for _, made := range h.hooks {
+		errs = append(errs, made.close())
+	}
+	for _, p := range []*ebpf.Program{h.programs.Hold, h.programs.HoldEnter, h.programs.HoldReturn} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	if h.tap != nil {
+		errs = append(errs, h.tap.close())
+	}
+	return errors.Join(errs...)
+}
+
+// loadHold loads the programs on the maps of the others.
+func (d *Datapath) loadHold() (loaded bpf.HoldPrograms, err error) {
+	spec, err := loadHold()
+	if err != nil {
+		return loaded, fmt.Errorf("read the compiled programs that hold packets: %w", err)
+	}
+	shared := map[string]*ebpf.Map{}
+	for name, m := range mapsByName(&d.objects.ConnectionsMaps) {
+		if s := spec.Maps[name]; s != nil {
+			s.MaxEntries = m.MaxEntries()
+			shared[name] = m
+		}
+	}
+	if err := spec.LoadAndAssign(&loaded, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+		return loaded, explainLoad(err)
+	}
+	return loaded, nil
+}
+
+// heartbeat is how often user space says that it reads; the kernel waits for it for
+// a second (bpf/hold_state.h).
+const heartbeat = 200 * time.Millisecond

@@ -1,0 +1,106 @@
+package inspector
+
+import (
+	"time"
+
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// Extent says how much of what an end sends has been judged.
+type Extent uint8
+
+// The extents.
+const (
+	// Nothing: the connection is blocked, or not known any more.
+	Nothing Extent = iota
+	// Part: what lies before a sequence number.
+	Part
+	// All: nothing of it waits for a verdict.
+	All
+)
+
+// Judged says how far an end's bytes have been judged and may go on; until is valid
+// with Part. It is for TCP; of other connections nothing waits that is not blocked.
+func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
+	c := i.byID[id]
+	switch {
+	case c == nil || c.judged.action == policy.Block:
+		return 0, Nothing
+	case c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
+		return 0, All
+	case end == server && (c.phase == detecting || c.answersPass()):
+		return 0, All
+	case end == server && c.open:
+		// What the client is told may be what it waits for to go on.
+		return c.streams.Stream(server).Sequence(c.base[server]), Part
+	case !c.open && !c.byRequest():
+		return 0, All
+	}
+	at := c.base[end]
+	if c.phase == reading {
+		judged := c.reader.judged(end)
+		if judged == everything {
+			return 0, All
+		}
+		at += judged
+	}
+	return c.streams.Stream(end).Sequence(at), Part
+}
+
+// answersPass: no criterion asks for what the server answers.
+func (c *conn) answersPass() bool {
+	switch c.reader.(type) {
+	case *httpReader, *dnsReader, *textReader:
+		return true
+	}
+	return false
+}
+
+// byRequest: what comes is judged anew, whatever the connection's verdict.
+func (c *conn) byRequest() bool {
+	if c.phase == detecting {
+		return c.base != [2]uint64{} // behind a change of protocol
+	}
+	return c.answersPass()
+}
+
+// AnswersDue says whether requests that were allowed wait for their responses: a
+// connection that is blocked for a later one ends when those are through.
+func (i *Inspector) AnswersDue(id uint64) bool {
+	c := i.byID[id]
+	if c == nil || c.phase != reading {
+		return false
+	}
+	r, ok := c.reader.(*httpReader)
+	return ok && len(r.due) > 0
+}
+
+// Suspect says whether the last packet has bytes of which nobody knows what their
+// receiver makes of them: they came before and had other content, or may have had, or
+// are where no receiver expects them.
+func (i *Inspector) Suspect() bool { return i.suspect }
+
+// GiveUp says that no more is waited for: what is not known of a connection cannot be
+// known any more, for a cause.
+func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
+	if c := i.byID[id]; c != nil && c.phase != done {
+		i.now = now
+		i.loseRest(c, cause)
+		i.settle(c)
+	}
+}
+
+// loseRest says of what is not known of a connection that it cannot be had any more.
+func (i *Inspector) loseRest(c *conn, cause policy.Cause) {
+	c.loss = cause
+	if c.facts.Application.State == policy.Unknown {
+		c.facts.Application = policy.Lost[policy.Application](cause)
+	}
+	if _, http := c.reader.(*httpReader); http {
+		c.facts.HTTP = lostHTTP(cause) // those known are of a request before
+	}
+	i.stop(c)
+	c.lose(cause)
+	i.judge(c)
+}
