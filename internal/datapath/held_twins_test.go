@@ -27,8 +27,11 @@ func (r *trial) comeBack(t testing.TB, p *packet.Packet) {
 	key, _ := flowKey(p.Tuple)
 	looks := r.datapath.objects.Looks
 	raw, err := looks.LookupBytes(key)
-	if err != nil || raw == nil {
-		t.Fatalf("nothing is kept of a packet that is held: %v", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw == nil {
+		return // it was answered, and not held: the counters tell
 	}
 	const away = 36 // in struct look
 	copy(raw[away:], []byte{0, 0, 0, 0})
