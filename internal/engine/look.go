@@ -145,6 +145,7 @@ func packetOf(k *lookedAt, c *datapath.Copy) (inspector.Connection, inspector.Pa
 	of := inspector.Connection{
 		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
 		FirstSeen: c.First, Loopback: c.Loopback, Names: k.names,
+		Pending: policy.Reason(c.Reason) == policy.ReasonPending,
 		// It counts where the beginning is not here: after a restart, or when it had
 		// given way to others.
 		Kept: policy.Action(c.Action) == policy.Allow,

@@ -53,7 +53,13 @@ func TestLookNames(t *testing.T) {
 	if err != nil {
 		t.Skip("dig is not installed")
 	}
-	resolver, port := resolve(t), serve(t)
+	resolver := resolve(t)
+	l, err := net.Listen("tcp4", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
 	text := fmt.Sprintf("mode: detect\ndefault_action: block\n%srules: [{name: named, action: allow, layer3: {destination_names: [www.example.com]}, layer4: {tcp: %d}}]", noLoopback, port)
 	named := func(c *Config) {
 		c.Inspect.Resolvers = []netip.AddrPort{resolver}
@@ -62,14 +68,21 @@ func TestLookNames(t *testing.T) {
 	opened := 0
 	connected := func(c *collector, want string) {
 		t.Helper()
-		if out, err := exec.Command("bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%d", port)).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
+		client := exec.Command("bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%d; read", port))
+		stdin, err := client.StdinPipe()
+		if err == nil {
+			err = client.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		opened++
-		eventually(t, "an end", func() bool { return len(c.of(telemetry.ConnectionEnd, port)) == opened })
-		if got := c.of(telemetry.ConnectionEnd, port)[opened-1].Judgement; got.Rule != want {
-			t.Errorf("by rule %q, want %q", got.Rule, want)
+		eventually(t, "a verdict", func() bool { return len(c.of(telemetry.ConnectionVerdict, port)) == opened })
+		if got := c.of(telemetry.ConnectionVerdict, port)[opened-1].Judgement; got.Rule != want || got.Action == telemetry.NoAction {
+			t.Errorf("by rule %q, %v, want %q", got.Rule, got.Action, want)
 		}
+		stdin.Close()
+		client.Wait()
 	}
 	_, c := start(t, text, named)
 	connected(c, "")
