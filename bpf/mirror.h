@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // What of a packet is copied: its payload where it is wanted, and the segments that
-// close a stream. Those that open it, and acknowledgments by themselves, are not: every
-// copy has the numbers of both SYNs, and the highest that each end has acknowledged.
+// close a stream. A SYN, and acknowledgments by themselves, are not, and the answer to a
+// SYN only where its rules need more than the packet: every copy has the numbers of both
+// SYNs, and the highest that each end has acknowledged.
 #ifndef WEIR_MIRROR_H
 #define WEIR_MIRROR_H
 
@@ -113,11 +114,14 @@ static __always_inline int mirror(struct __sk_buff *skb, const struct flow_key *
   __u32 bytes = p->payload_bytes;
   if (p->is_later_fragment || (is_tcp && has_odd_flags(p)))
     return 0;
-  // A flood of SYNs with made-up sources, answered or not, costs no copies.
+  // A flood of SYNs with made-up sources, answered or not, costs no copies; but for
+  // answers where rules have not decided, some of which need no more than a name.
+  __u32 answer = (p->tcp_flags & TCP_FLAG_SYN_) && (p->tcp_flags & TCP_FLAG_ACK_) &&
+                 f->reason == REASON_PENDING;
   __u32 closing = p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
-  if (!bytes && is_tcp && !closing)
+  if (!bytes && is_tcp && !answer && !closing)
     return 0;
-  struct look *l = look_of(k, f, bytes || !is_tcp);
+  struct look *l = look_of(k, f, bytes || answer || !is_tcp);
   struct part *part = part_at_hand();
   if (!l || !part)
     return 0;

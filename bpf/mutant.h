@@ -33,7 +33,7 @@ enum mutant {
   MUTANT_ANY_TABLES = 21,            // ... or judged by another policy
   MUTANT_EVERY_SIGHTING = 22,        // a packet is copied at every hook
   MUTANT_NO_TUNNELS = 23,            // a superpacket's segments lack the headers of its tunnel
-  // These are noticed by tests of their own.
+  // These are noticed by tests of their own, but for MUTANT_NOT_HELD.
   MUTANT_NOT_KEPT = 24,       // what a new policy cannot decide is not kept
   MUTANT_NO_WINDOW = 25,      // what need not be looked at is copied too
   MUTANT_NO_CREDIT = 26,      // ... and more than was asked for

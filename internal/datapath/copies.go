@@ -21,8 +21,8 @@ type FlowKey struct{ key bpf.ConnectionsFlowKey }
 // the packets; those of the two ends may be on two processors.
 //
 // Of TCP, segments with payload are copied where it is wanted, FIN and RST always once
-// there was one; SYN, SYN-ACK and acknowledgments without payload are not: each copy has
-// Initial and Acked.
+// there was one, SYN-ACK while the rules have not decided; a SYN and acknowledgments
+// without payload are not: each copy has Initial and Acked.
 type Copy struct {
 	Key FlowKey
 	ID  uint64 // as in Event

@@ -216,10 +216,14 @@ rules:
 }
 
 func TestExpiry(t *testing.T) {
+	e, c := start(t, "mode: prevent\n"+noLoopback+"rules: [{name: other, action: allow, layer4: udp}]")
+	port := serve(t)
 	expires := time.Now().Add(6 * time.Second).UTC().Format(time.RFC3339)
 	at, _ := time.Parse(time.RFC3339, expires)
-	_, c := start(t, "mode: prevent\n"+noLoopback+"rules: [{name: for-now, action: allow, expires: "+expires+"}, {name: other, action: allow, layer4: udp}]")
-	port := serve(t)
+	err := e.Apply(2, load(t, "mode: prevent\n"+noLoopback+"rules: [{name: for-now, action: allow, expires: "+expires+"}, {name: other, action: allow, layer4: udp}]"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := connect(port); err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +235,7 @@ func TestExpiry(t *testing.T) {
 	if time.Now().Before(at) {
 		t.Error("expired too early")
 	}
-	if got := c.changes[0]; got.Change != telemetry.PolicyExpired || got.Detail != "expired: for-now" || got.Generation != 1 {
+	if got := c.changes[0]; got.Change != telemetry.PolicyExpired || got.Detail != "expired: for-now" || got.Generation != 2 {
 		t.Errorf("change %+v", got)
 	}
 	if err := connect(port); err == nil {

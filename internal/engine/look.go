@@ -98,7 +98,7 @@ func (l *look) copies(batch []datapath.Copy) {
 		} else {
 			l.copy(c)
 		}
-		if len(l.inspector.Settlements()) >= settleAtOnce {
+		if len(l.inspector.Settlements())+len(l.of) >= settleAtOnce {
 			l.take()
 		}
 	}
@@ -167,8 +167,12 @@ func (l *look) ended(c *datapath.Copy) {
 		k = &lookedAt{id: c.ID, key: c.Key}
 	}
 	l.inspector.Ended(c.ID, c.Time)
-	l.take()
-	l.settlement(k).Done = true
+	if k.hold != nil {
+		l.take() // what may go on does
+	} else {
+		l.gather()
+	}
+	l.settlement(k).Done = true // with what else was found out, if anything
 	k.over = true
 	l.letGo(k)
 }
@@ -244,12 +248,16 @@ func (l *look) setPolicy(v *version, learns bool, now time.Time) {
 // take writes what the inspector has found into the kernel's entries, and keeps its
 // records for the sink.
 func (l *look) take() {
+	l.gather()
+	l.write()
+}
+
+func (l *look) gather() {
 	for i := range l.inspector.Settlements() {
 		l.settle(&l.inspector.Settlements()[i])
 	}
 	l.said.add(l.inspector.Exchanges())
 	l.inspector.Reset()
-	l.write()
 }
 
 // stats takes a snapshot of the counters.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,6 +37,12 @@ rules:
 			listening[port] = true
 		}
 		c := p.from.dial(t, to)
+		if port == 9002 {
+			// Whether it says a domain of its own is known when it has said something.
+			if _, err := io.WriteString(c, "this names nobody\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		c.Close()
 		return w.awaitRecord(t, "its end", func(r record) bool {
 			return r.event == "weir.connection.end" && r.num("destination.port") == int64(port) && r.num("source.port") == int64(portOf(c.LocalAddr().String()))
