@@ -224,10 +224,10 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
       return PASS;
   }
   if (f && (f->flags & FLOW_RETURNS) && !egress && has_hold_mark(skb)) {
-    go_on_to(skb, w, STAGE_HOLD, &k,
-             ARRIVES_RETURNED | (sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH)
-                                     ? 0
-                                     : ARRIVES_FROM_DESTINATION));
+    go_on_to(
+        skb, w, STAGE_HOLD, &k,
+        ARRIVES_RETURNED |
+            (sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? 0 : ARRIVES_FROM_DESTINATION));
     count(COUNT_HOLD_FAILED); // it was taken away just now
     return TC_ACT_SHOT;
   }
@@ -287,8 +287,15 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     judge_again(&k, f, now);
 
   int counted = note_packet(skb, &k, f, p, arrival);
-  if (f->flags & FLOW_DROP)
+  // Devices that show again what another has let pass.
+  __u32 seen_before = judged || (!egress && is_above(p, interface));
+  if (f->flags & FLOW_DROP) {
+    // The end of a connection that was cut, on its way to the other hook.
+    if (seen_before && (f->flags & FLOW_CLOSED) && p->protocol == IPPROTO_TCP &&
+        !p->payload_bytes && !p->is_later_fragment && (p->tcp_flags & TCP_FLAG_RST_))
+      return PASS;
     return blocked(skb, l2, &k, f, p, egress, now);
+  }
   if (opening == CANDIDATE && p->payload_bytes && (f->flags & FLOW_PREVENT) && is_holding()) {
     // A server that knows the client would take it before anybody has judged the
     // connection that the SYN wants. Without an answer it comes again without.
@@ -296,8 +303,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     tell_if_due(&k, f);
     return TC_ACT_SHOT;
   }
-  // At any hook but those that show again what another has let pass.
-  if ((f->flags & FLOW_HELD) && (counted || !(judged || (!egress && is_above(p, interface))))) {
+  if ((f->flags & FLOW_HELD) && (counted || !seen_before)) {
     go_on_to(skb, w, STAGE_HOLD, &k, arrival);
     if (f->verdict == PENDING) {
       count(COUNT_HOLD_FAILED);

@@ -387,12 +387,13 @@ const (
 )
 
 type ConnectionsHoldState struct {
-	_      structs.HostLayout
-	Alive  uint64
-	Device uint32
-	Flags  uint32
-	Mark   uint32
-	Mask   uint32
+	_         structs.HostLayout
+	Alive     uint64
+	Device    uint32
+	Flags     uint32
+	Mark      uint32
+	Mask      uint32
+	OpenUntil uint64
 }
 
 type ConnectionsInForce struct {

@@ -33,14 +33,14 @@ enum counter {
   COUNT_COPY_CUT = 20,         // packets of which the end was not copied
   COUNT_LOOKS_FULL = 21,       // connections not looked into: too many are
   // Packets of connections that are held (hold.c).
-  COUNT_HELD = 22,               // handed to user space
-  COUNT_HELD_RETURNED = 23,      // sent on by it
-  COUNT_HELD_DROPPED = 24,       // dropped at its word
-  COUNT_HELD_STALE = 25,         // sent on by it for a connection that is no more: dropped
-  COUNT_HELD_BLOCKED = 26,       // ... or that is blocked by now: dropped
-  COUNT_HELD_UNKNOWN = 27,       // on the device, and not from us: dropped
-  COUNT_HOLD_FAILED = 28,        // could not be handed over: dropped
-  COUNT_AGENT_DOWN_PASSED = 29,  // nobody reads, and on_error says what then
+  COUNT_HELD = 22,              // handed to user space
+  COUNT_HELD_RETURNED = 23,     // sent on by it
+  COUNT_HELD_DROPPED = 24,      // dropped at its word
+  COUNT_HELD_STALE = 25,        // sent on by it for a connection that is no more: dropped
+  COUNT_HELD_BLOCKED = 26,      // ... or that is blocked by now: dropped
+  COUNT_HELD_UNKNOWN = 27,      // on the device, and not from us: dropped
+  COUNT_HOLD_FAILED = 28,       // could not be handed over: dropped
+  COUNT_AGENT_DOWN_PASSED = 29, // nobody reads, and on_error says what then
   COUNT_AGENT_DOWN_DROPPED = 30,
   COUNT_HELD_FRAGMENT_PASSED = 31, // fragments cannot be judged; likewise
   COUNT_HELD_FRAGMENT_DROPPED = 32,

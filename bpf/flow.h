@@ -94,8 +94,8 @@ enum flow_flags {
   FLOW_JUDGING = 1 << 15,  // a processor is judging it again
   FLOW_LINGERS = 1 << 16,  // closed, but its end is not told yet: packets are under way
   FLOW_LOOKED = 1 << 17,   // user space looks into it
-  FLOW_AWAITS = 1 << 18, // closed, but its end is not told yet: user space looks at the last of it
-  FLOW_HELD = 1 << 19,   // its packets go through user space, see hold_state.h
+  FLOW_AWAITS = 1 << 18,  // closed, but its end is not told yet: user space looks at the last of it
+  FLOW_HELD = 1 << 19,    // its packets go through user space, see hold_state.h
   FLOW_RETURNS = 1 << 20, // there were such: what user space sends on is honoured
 };
 

@@ -71,8 +71,7 @@ int hold_return(struct __sk_buff *skb) {
   __u32 interface = interface_of(ifindex);
   struct packet *p = &w->packet;
   __builtin_memset(p, 0, sizeof(*p));
-  if (!(interface & INTERFACE_WATCHED) ||
-      decode(skb, ETH_HLEN, interface & INTERFACE_ZONE, 0, p)) {
+  if (!(interface & INTERFACE_WATCHED) || decode(skb, ETH_HLEN, interface & INTERFACE_ZONE, 0, p)) {
     count(COUNT_HELD_UNKNOWN);
     return TC_ACT_SHOT;
   }
@@ -93,6 +92,10 @@ int hold_return(struct __sk_buff *skb) {
   }
   if (!turned && *(volatile __u32 *)&l->away)
     __sync_fetch_and_sub(&l->away, 1);
+  // The last packet of one that is blocked; of others a later packet lets go.
+  __u32 is_last = l->done && !l->away && (f->flags & FLOW_DROP) && !turned;
+  if (is_last)
+    let_go(&k, f); // what the entry holds is there until the program ends
   if (handle.where & HANDLE_DROPPED) {
     count(COUNT_HELD_DROPPED);
     return TC_ACT_SHOT;
@@ -101,6 +104,10 @@ int hold_return(struct __sk_buff *skb) {
   if ((f->flags & FLOW_DROP) && !(p->protocol == IPPROTO_TCP && (p->tcp_flags & TCP_FLAG_RST_))) {
     count(COUNT_HELD_BLOCKED);
     return TC_ACT_SHOT;
+  }
+  if (f->flags & FLOW_DROP) {
+    close_flow(f, cut_reason(f));
+    tell_if_due(&k, f);
   }
   f->hook_at[end & 1] = ticks(bpf_ktime_get_ns()); // where it was counted, and not at the next hook
   if (!(handle.where & HANDLE_BARE)) {

@@ -166,12 +166,13 @@ type HoldHoldHandle struct {
 }
 
 type HoldHoldState struct {
-	_      structs.HostLayout
-	Alive  uint64
-	Device uint32
-	Flags  uint32
-	Mark   uint32
-	Mask   uint32
+	_         structs.HostLayout
+	Alive     uint64
+	Device    uint32
+	Flags     uint32
+	Mark      uint32
+	Mask      uint32
+	OpenUntil uint64
 }
 
 type HoldInForce struct {

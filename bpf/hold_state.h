@@ -20,6 +20,9 @@ struct hold_state {
   __u32 flags;
   __u32 mark; // of what comes back to an ingress hook, within the mask
   __u32 mask;
+  // CLOCK_MONOTONIC, ns: a TCP connection that is first seen in the middle before then
+  // was open when Weir first attached.
+  __u64 open_until;
 };
 
 struct {
@@ -39,6 +42,13 @@ enum {
 static __always_inline struct hold_state *hold_state(void) {
   __u32 zero = 0;
   return bpf_map_lookup_elem(&holds, &zero);
+}
+
+// Whether a connection of which the first packet was just seen began before Weir.
+static __always_inline __u32 was_open_before(const struct flow *f, __u8 protocol) {
+  struct hold_state *h = hold_state();
+  return h && protocol == IPPROTO_TCP && f->first < h->open_until &&
+         !(f->flags & (FLOW_OWN | FLOW_LOOPBACK));
 }
 
 static __always_inline __u32 is_holding(void) {

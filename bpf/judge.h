@@ -112,7 +112,8 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
       return 0; // nothing is new but its age
     __u32 lost = set->prevent && !(f->flags & FLOW_HELD) && is_holding();
     // What detect mode let pass was open before, too.
-    __u32 was_open = decided || (again && lost && f->verdict == DETECTED);
+    __u32 was_open = decided || (again && lost && f->verdict == DETECTED) ||
+                     (!again && lost && !w->cause && was_open_before(f, protocol_of(k)));
     if (was_open && (!lost || set->keeps)) {
       d->action = kept_action(f, set);
       d->reason = REASON_KEPT;
@@ -132,6 +133,8 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   }
   f->tables = tables;
   write_verdict(f, set, d);
+  if (!set->prevent)
+    clear_bits(&f->flags, FLOW_HELD); // in detect mode nothing waits
   return 0;
 }
 

@@ -100,7 +100,7 @@ static __always_inline __u32 is_follower(struct __sk_buff *skb, struct flow *f, 
                                          __u32 egress, __u32 judged, __u64 now) {
   __u32 hook = skb->ifindex << 1 | egress;
   if (!MUTANT(COUNTED_TWICE) && f->hook[end] && f->hook[end] != hook &&
-      (judged || ticks(now) - f->hook_at[end] <= REROUTED))
+      (judged || (__s32)(ticks(now) - f->hook_at[end]) <= REROUTED))
     return 1;
   f->hook[end] = hook;
   f->hook_at[end] = ticks(now);

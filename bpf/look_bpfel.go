@@ -113,12 +113,13 @@ type LookFolding struct {
 }
 
 type LookHoldState struct {
-	_      structs.HostLayout
-	Alive  uint64
-	Device uint32
-	Flags  uint32
-	Mark   uint32
-	Mask   uint32
+	_         structs.HostLayout
+	Alive     uint64
+	Device    uint32
+	Flags     uint32
+	Mark      uint32
+	Mask      uint32
+	OpenUntil uint64
 }
 
 type LookInForce struct {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // What of a packet is copied: its payload where it is wanted, and the segments that
-// open and close a stream. Acknowledgments by themselves are not: every copy has the
-// highest that each end has sent.
+// close a stream. A SYN, and acknowledgments by themselves, are not, and the answer to a
+// SYN only where its rules need more than the packet: every copy has the numbers of both
+// SYNs, and the highest that each end has acknowledged.
 #ifndef WEIR_MIRROR_H
 #define WEIR_MIRROR_H
 
@@ -113,9 +114,10 @@ static __always_inline int mirror(struct __sk_buff *skb, const struct flow_key *
   __u32 bytes = p->payload_bytes;
   if (p->is_later_fragment || (is_tcp && has_odd_flags(p)))
     return 0;
-  // A SYN by itself is not worth a copy: whoever makes up sources sends nothing
-  // else, and its number comes with the answer.
-  __u32 answer = (p->tcp_flags & TCP_FLAG_SYN_) && (p->tcp_flags & TCP_FLAG_ACK_);
+  // A flood of SYNs with made-up sources, answered or not, costs no copies; but for
+  // answers where rules have not decided, some of which need no more than a name.
+  __u32 answer = (p->tcp_flags & TCP_FLAG_SYN_) && (p->tcp_flags & TCP_FLAG_ACK_) &&
+                 f->reason == REASON_PENDING;
   __u32 closing = p->tcp_flags & (TCP_FLAG_FIN_ | TCP_FLAG_RST_);
   if (!bytes && is_tcp && !answer && !closing)
     return 0;

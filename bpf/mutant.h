@@ -33,14 +33,14 @@ enum mutant {
   MUTANT_ANY_TABLES = 21,            // ... or judged by another policy
   MUTANT_EVERY_SIGHTING = 22,        // a packet is copied at every hook
   MUTANT_NO_TUNNELS = 23,            // a superpacket's segments lack the headers of its tunnel
-  // These are noticed by tests of their own.
-  MUTANT_NOT_KEPT = 24,  // what a new policy cannot decide is not kept
-  MUTANT_NO_WINDOW = 25, // what need not be looked at is copied too
-  MUTANT_NO_CREDIT = 26, // ... and more than was asked for
-  MUTANT_NOT_HELD = 27,        // what needs facts is not held
-  MUTANT_HELD_WINDOW = 28,     // what is held is held whatever its window
-  MUTANT_HELD_ANY_EPOCH = 29,  // what is sent on may be another connection's
-  MUTANT_HELD_RESENT = 30,     // what is sent again of what passed is not held
+  // These are noticed by tests of their own, but for MUTANT_NOT_HELD.
+  MUTANT_NOT_KEPT = 24,       // what a new policy cannot decide is not kept
+  MUTANT_NO_WINDOW = 25,      // what need not be looked at is copied too
+  MUTANT_NO_CREDIT = 26,      // ... and more than was asked for
+  MUTANT_NOT_HELD = 27,       // what needs facts is not held
+  MUTANT_HELD_WINDOW = 28,    // what is held is held whatever its window
+  MUTANT_HELD_ANY_EPOCH = 29, // what is sent on may be another connection's
+  MUTANT_HELD_RESENT = 30,    // what is sent again of what passed is not held
 };
 
 #ifdef WEIR_MUTANTS

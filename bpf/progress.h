@@ -19,8 +19,8 @@ struct subject {
   __u8 is_ipv6;
   __u8 lost_reason; // facts cannot be had, and why; 0: they may still come
   __u8 lost_action; // and what a block rule that asks for them says then
-  __u64 age; // ns
-  __u64 now; // CLOCK_MONOTONIC, ns
+  __u64 age;        // ns
+  __u64 now;        // CLOCK_MONOTONIC, ns
 };
 
 struct decision {

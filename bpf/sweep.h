@@ -103,6 +103,10 @@ static long sweep_look(struct bpf_map *map, struct flow_key *key, struct look *l
   struct flow *f = bpf_map_lookup_elem(&flows, &copy);
   if (!f || f->id != l->id || !(f->flags & (FLOW_LOOKED | FLOW_HELD)))
     bpf_map_delete_elem(&looks, &copy);
+  else if (l->done && s->now > l->drain_until) {
+    clear_bits(&f->flags, FLOW_HELD);
+    bpf_map_delete_elem(&looks, &copy);
+  }
   return 0;
 }
 

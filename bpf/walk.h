@@ -196,6 +196,8 @@ __noinline int judge(__u32 slot, const struct subject *s, struct decision *d) {
     d->rule = NO_RULE;
     d->reject = REJECT_BY_POLICY; // not that of the rule the walk stopped at
     d->reason = REASON_PENDING;
+    d->reject = REJECT_BY_POLICY; // of the rule at which the walk ended, undecided
+    d->by_duration = 0;
   }
   return 0;
 }

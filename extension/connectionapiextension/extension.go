@@ -117,7 +117,9 @@ func (a *api) start(ctx context.Context, host component.Host) error {
 	return nil
 }
 
-// Shutdown ends the subscriptions, lets calls come to their end, and stops.
+// Shutdown ends the subscriptions, lets calls come to their end, and stops. Calls that
+// do not end, such as of a subscriber that takes nothing, are cut off: that is theirs,
+// and no failure, with which a reload would end the process.
 func (a *api) Shutdown(ctx context.Context) error {
 	a.feed.stop()
 	var err error
@@ -125,8 +127,9 @@ func (a *api) Shutdown(ctx context.Context) error {
 	case a.served != nil:
 		ctx, cancel := context.WithTimeout(ctx, shutdownTime)
 		defer cancel()
-		if err = a.server.Shutdown(ctx); err != nil {
-			err = errors.Join(fmt.Errorf("stop the API: %w", err), a.server.Close())
+		if cut := a.server.Shutdown(ctx); cut != nil {
+			a.set.Logger.Warn("Calls of the API were cut off at the end", zap.Error(cut))
+			a.server.Close()
 		}
 		<-a.served
 	case a.listener != nil:
@@ -138,7 +141,7 @@ func (a *api) Shutdown(ctx context.Context) error {
 }
 
 // shutdownTime is how long calls that are under way may take.
-const shutdownTime = 5 * time.Second
+const shutdownTime = 2 * time.Second
 
 // findPolicies finds the extension that holds the policy: the one that is named, or
 // the only one there is.

@@ -232,6 +232,26 @@ func TestStuckSubscribers(t *testing.T) {
 	readers.Wait()
 }
 
+// A subscriber that takes nothing does not hold up the end, and is no failure of it.
+func TestEndWithAStuckSubscriber(t *testing.T) {
+	b := newBench(t)
+	c, err := net.Dial("unix", b.socket)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Write([]byte("GET /v1/events HTTP/1.1\r\nHost: weir\r\n\r\n"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return b.feed.subscribers.Load() == 1 }, 5*time.Second, time.Millisecond)
+	for range 20 {
+		b.Connections(make([]telemetry.Connection, 1000))
+	}
+	require.Eventually(t, func() bool { return b.feed.waiting.Load() == 0 }, 5*time.Second, time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // it is stuck
+	began := time.Now()
+	require.NoError(t, b.Shutdown(context.Background()))
+	assert.Less(t, time.Since(began), 10*time.Second)
+	assert.NoFileExists(t, b.socket)
+}
+
 // What comes too fast is counted, and told to those who subscribe.
 func TestBehind(t *testing.T) {
 	b := newBench(t)

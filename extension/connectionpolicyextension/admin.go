@@ -117,14 +117,14 @@ func (e *policyExtension) Replace(r Replacement) (Replaced, error) {
 	if r.DryRun {
 		return done, e.checkLockOut(c.policy, r.ConfirmWithin > 0)
 	}
-	if packed == e.current.packed && !e.confirm.waiting {
-		return done, nil // it is in force
+	if packed == e.current.packed && !e.confirm.waiting && e.watch.reader.unchanged(c.seen) {
+		return done, nil // it is in force, and in the file
 	}
 	next, err := e.prepareFile(c)
 	if err != nil {
 		return done, err
 	}
-	if err := e.takeUp(c, r.ConfirmWithin); err != nil {
+	if err := e.byCall(func() error { return e.takeUp(c, r.ConfirmWithin) }); err != nil {
 		next.discard()
 		return done, err
 	}
@@ -137,6 +137,18 @@ func (e *policyExtension) Replace(r Replacement) (Replaced, error) {
 		return done, nil
 	}
 	return done, e.writeOut()
+}
+
+// byCall does what a call asks for. That it is refused is told, and is no fault of
+// what is configured.
+func (e *policyExtension) byCall(do func() error) error {
+	problem, lockedOut := e.report.policyProblem(), e.lockedOut
+	err := do()
+	if err != nil {
+		e.lockedOut = lockedOut
+		e.report.differs(problem)
+	}
+	return err
 }
 
 // mayReplace says why it may not, and fills in what the settings say.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/securefile"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -160,5 +161,9 @@ func (e *policyExtension) openStore() {
 	}
 	e.lastNumber = number
 	e.continued = number > 0
-	os.Remove(filepath.Join(folder, e.store.name+temporary)) // what a process that died left
+	for _, path := range []string{e.store.path, e.store.numberPath} {
+		if err := securefile.RemoveUnfinished(path); err != nil {
+			e.report.notKept(err)
+		}
+	}
 }

@@ -120,6 +120,13 @@ func (r *reporter) problem() error {
 	return r.wrong()
 }
 
+// policyProblem is why what is configured is not in force; nil where it is.
+func (r *reporter) policyProblem() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.policyError
+}
+
 func (r *reporter) wrong() error { return errors.Join(r.policyError, r.auditError) }
 
 func (r *reporter) status() {

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/weirnet/weir/internal/securefile"
 )
 
@@ -26,10 +24,7 @@ type store struct {
 	source           string
 }
 
-const (
-	temporary     = ".new"
-	maxNumberSize = 64
-)
+const maxNumberSize = 64
 
 // newStore names the files after the extension and where its policy comes from:
 // another one's is never taken.
@@ -89,62 +84,10 @@ func (s *store) load() (*kept, error) {
 	return k, nil
 }
 
-// write replaces a file in one step, so that whoever reads it, after a loss of
-// power too, finds the old one or the new one.
-func (s *store) write(path string, content func(*os.File) error) (err error) {
-	if err := s.makeFolder(); err != nil {
-		return err
-	}
-	// Removed before, so that it is this process's and has this mode.
-	next := filepath.Join(s.folder, s.name+temporary)
-	if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	err = errors.Join(content(f), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(next, path)
-	}
-	if err != nil {
-		os.Remove(next)
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	folder, err := os.Open(s.folder)
-	if err == nil {
-		err = errors.Join(folder.Sync(), folder.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// makeFolder makes the folder where it is missing, and refuses one that others
-// have a part in.
-func (s *store) makeFolder() error {
-	if err := os.MkdirAll(s.folder, 0o700); err != nil {
-		return fmt.Errorf("make the folder for the last good policy: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(s.folder, &st); err != nil {
-		return fmt.Errorf("look at the folder for the last good policy, %s: %w", s.folder, err)
-	}
-	// systemd makes the folder of a DynamicUser= a link.
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) {
-		if err := unix.Stat(s.folder, &st); err != nil {
-			return fmt.Errorf("look at the folder for the last good policy, %s: %w", s.folder, err)
-		}
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("keep the last good policy in %s: it is not a folder", s.folder)
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("keep the last good policy in %s: it belongs to user %d, not to root or the service user: chown root %s", s.folder, st.Uid, s.folder)
-	case st.Mode&0o077 != 0:
-		return fmt.Errorf("keep the last good policy in %s: others than its owner can use it (mode %#o): chmod 700 %s", s.folder, st.Mode&0o7777, s.folder)
+// write replaces a file in one step.
+func (s *store) write(path string, content func(*os.File) error) error {
+	if err := securefile.Replace(path, content); err != nil {
+		return fmt.Errorf("keep the last good policy: %w", err)
 	}
 	return nil
 }

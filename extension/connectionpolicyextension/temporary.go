@@ -120,9 +120,15 @@ func (e *policyExtension) changeTemporary(rules []TemporaryRule, detail string) 
 	if e.confirm.waiting {
 		next.Return = &Return{To: e.confirm.back.Number, Within: max(e.confirm.deadline.Sub(e.now()), time.Millisecond)}
 	}
-	if err := e.install(next); err != nil {
-		e.temporary = before
-		e.refused(e.lastNumber, err)
+	err := e.byCall(func() error {
+		err := e.install(next)
+		if err != nil {
+			e.temporary = before
+			e.refused(e.lastNumber, err)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	e.tell(telemetry.PolicyLoaded, e.current.Number, "temporary rule "+detail)

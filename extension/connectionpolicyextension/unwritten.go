@@ -12,6 +12,9 @@ import (
 	"github.com/weirnet/weir/internal/securefile"
 )
 
+// temporary is what the name of a file ends with while it is written.
+const temporary = ".new"
+
 // unwritten is the content of a policy that is in force, beside the file that it is
 // to replace.
 type unwritten struct {

@@ -20,9 +20,9 @@ type FlowKey struct{ key bpf.ConnectionsFlowKey }
 // that the connection is over. Copies come in the order in which a processor saw
 // the packets; those of the two ends may be on two processors.
 //
-// Of TCP, segments with payload are copied where it is wanted, SYN-ACK, FIN and RST
-// always; a SYN without payload is not, nor are acknowledgments: each copy has
-// Initial and Acked.
+// Of TCP, segments with payload are copied where it is wanted, FIN and RST always once
+// there was one, SYN-ACK while the rules have not decided; a SYN and acknowledgments
+// without payload are not: each copy has Initial and Acked.
 type Copy struct {
 	Key FlowKey
 	ID  uint64 // as in Event

@@ -25,15 +25,26 @@ import (
 // peer is a network namespace at the far end of a veth pair, whose near end wt0 is
 // watched.
 type peer struct {
-	t      *testing.T
+	t      testing.TB
 	thread chan func()
+	tid    int
 }
 
 // newPeer makes the namespace, with addresses on both ends.
-func newPeer(t *testing.T) *peer {
+func newPeer(t testing.TB) *peer {
 	t.Helper()
 	nstest.Need(t)
 	nstest.Veth(t, near, "wt1")
+	p := newNamespace(t)
+	p.take("wt1")
+	p.in(func() { configure(t, "wt1", "10.98.0.2/24", "fd98::2/64") })
+	configure(t, near, "10.98.0.1/24", "fd98::1/64")
+	return p
+}
+
+// newNamespace makes one without any interface but loopback.
+func newNamespace(t testing.TB) *peer {
+	t.Helper()
 	p := &peer{t: t, thread: make(chan func())}
 	made := make(chan int)
 	go func() {
@@ -46,46 +57,51 @@ func newPeer(t *testing.T) *peer {
 			f()
 		}
 	}()
-	tid := <-made
+	p.tid = <-made
 	t.Cleanup(func() { close(p.thread) })
-	ns, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", tid))
+	return p
+}
+
+// take moves an interface into the peer's namespace.
+func (p *peer) take(name string) {
+	p.t.Helper()
+	ns, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", p.tid))
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	defer ns.Close()
-	far, err := netlink.LinkByName("wt1")
+	l, err := netlink.LinkByName(name)
 	if err == nil {
-		err = netlink.LinkSetNsFd(far, int(ns.Fd()))
+		err = netlink.LinkSetNsFd(l, int(ns.Fd()))
 	}
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	configure := func(name string, addresses ...string) {
-		for _, name := range []string{"lo", name} {
-			l, err := netlink.LinkByName(name)
-			if err == nil {
-				err = netlink.LinkSetUp(l)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		}
+}
+
+// configure takes an interface up, and loopback, and gives it addresses.
+func configure(t testing.TB, name string, addresses ...string) {
+	for _, name := range []string{"lo", name} {
 		l, err := netlink.LinkByName(name)
+		if err == nil {
+			err = netlink.LinkSetUp(l)
+		}
 		if err != nil {
 			t.Error(err)
-			return
-		}
-		for _, a := range addresses {
-			ip, network, _ := net.ParseCIDR(a)
-			network.IP = ip
-			if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: network, Flags: unix.IFA_F_NODAD}); err != nil {
-				t.Error(err)
-			}
 		}
 	}
-	p.in(func() { configure("wt1", "10.98.0.2/24", "fd98::2/64") })
-	configure(near, "10.98.0.1/24", "fd98::1/64")
-	return p
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, a := range addresses {
+		ip, network, _ := net.ParseCIDR(a)
+		network.IP = ip
+		if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: network, Flags: unix.IFA_F_NODAD}); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // in runs f in the peer's namespace.

@@ -71,6 +71,7 @@ type Datapath struct {
 
 	holding sync.Mutex
 	hold    *hold // nil: nothing is held
+	unread  heldCounts
 
 	swap   sync.Mutex
 	tables uint32 // number of the tables in force
@@ -229,7 +230,7 @@ func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
 }
 
 func (d *Datapath) closeObjects() error {
-	errs := []error{d.SetHold(false, HoldConfig{}), d.objects.Close()}
+	errs := []error{d.endHold(d.mapsPinned), d.objects.Close()}
 	closeMaps(d.readable)
 	if d.layouts != nil {
 		errs = append(errs, d.layouts.Close())

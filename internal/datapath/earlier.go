@@ -20,7 +20,7 @@ var policyMaps = append([]string{"settings", "tables_in_force"}, tableMaps...)
 // forgotten are maps whose content is worth nothing to another version: scratch,
 // budgets of a moment, and the events, which are told of below.
 var forgotten = []string{
-	"copies", "events", "foldings", "fragment_locks", "handover_until", "looks_wanted", "opening_budgets", "reader_sleeps",
+	"copies", "events", "foldings", "fragment_locks", "handover_until", "holds", "looks_wanted", "opening_budgets", "reader_sleeps",
 	"reject_budgets", "stages", "walks", "workspaces",
 }
 

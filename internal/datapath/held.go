@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -62,8 +63,9 @@ func (p *HeldPacket) Payload() []byte { return p.data[p.payload:][:p.bytes] }
 
 // heldCounts are packets that came by the device and were not handed on.
 type heldCounts struct {
-	unknown  uint64 // not of a connection that is held
-	checksum uint64 // with a checksum that is wrong: its receiver would drop it
+	unknown  atomic.Uint64 // not of a connection that is held
+	checksum atomic.Uint64 // with a checksum that is wrong: its receiver would drop it
+	full     atomic.Uint64 // of devices that are gone: the queue was full
 }
 
 const (
@@ -188,7 +190,7 @@ func handleWhere(data []byte) uint32 { return binary.LittleEndian.Uint32(data[vn
 // take adds a packet to the batch.
 func (r *heldReader) take(data []byte, now time.Time) {
 	if len(data) < vnetHeader+14 {
-		r.hold.unread.unknown++
+		r.d.unread.unknown.Add(1)
 		return
 	}
 	where := handleWhere(data)
@@ -198,17 +200,17 @@ func (r *heldReader) take(data []byte, now time.Time) {
 	}
 	p := &r.decoded
 	if p.Decode(&frame) != packet.Decoded {
-		r.hold.unread.unknown++
+		r.d.unread.unknown.Add(1)
 		return
 	}
 	f := r.flow(handleID(data), p, now)
 	if f == nil {
-		r.hold.unread.unknown++
+		r.d.unread.unknown.Add(1)
 		return
 	}
 	const needsChecksum, isValid = 1, 2 // VIRTIO_NET_HDR_F_…
 	if data[0]&(needsChecksum|isValid) == 0 && p.TransportChecksum(frame.Data) == packet.Wrong {
-		r.hold.unread.checksum++
+		r.d.unread.checksum.Add(1)
 		return
 	}
 	held := Held{

@@ -34,7 +34,6 @@ type hold struct {
 	state    bpf.ConnectionsHoldState // as the kernel has it
 	stop     bool                     // ReadHeld is to return
 	reads    sync.WaitGroup           // of ReadHeld
-	unread   heldCounts
 }
 
 // SetHold puts holding in force, or takes it away. While it is on, in prevent mode,
@@ -49,7 +48,7 @@ type hold struct {
 // that, where it takes the device away.
 func (d *Datapath) SetHold(on bool, c HoldConfig) error {
 	if !on {
-		return d.endHold()
+		return d.endHold(false)
 	}
 	d.holding.Lock()
 	defer d.holding.Unlock()
@@ -87,6 +86,9 @@ func (d *Datapath) startHold(c HoldConfig) (err error) {
 	}
 	h.state.Mark = binary.NativeEndian.Uint32(random[:])
 	h.state.Device = uint32(h.tap.index)
+	if h.state.OpenUntil, err = monotonicAt(d.Since.Add(openBefore)); err != nil {
+		return err
+	}
 	h.configure(c)
 	d.hold = h
 	if err := d.putHoldState(); err != nil {
@@ -148,11 +150,20 @@ func (d *Datapath) beat(reads bool) error {
 	return d.putHoldState()
 }
 
-func (d *Datapath) endHold() error {
+// endHold takes the device away. With stays, what waits for user space is answered by
+// on_error.agent_down from then on, until a process holds it again.
+func (d *Datapath) endHold(stays bool) error {
 	d.holding.Lock()
 	h := d.hold
+	var err error
+	switch {
+	case !stays:
+		err = d.forgetHold()
+	case h != nil:
+		h.state.Device, h.state.Alive = 0, 0
+		err = d.putHoldState()
+	}
 	d.hold = nil
-	err := d.forgetHold()
 	d.holding.Unlock()
 	if h == nil {
 		return err
@@ -160,6 +171,7 @@ func (d *Datapath) endHold() error {
 	h.stop = true
 	err = errors.Join(err, h.tap.look())
 	h.reads.Wait() // whoever reads is not to read what the number is given to next
+	d.unread.full.Add(h.tap.dropped())
 	return errors.Join(err, h.close())
 }
 
@@ -209,6 +221,11 @@ func (d *Datapath) loadHold() (loaded bpf.HoldPrograms, err error) {
 	}
 	return loaded, nil
 }
+
+// openBefore is for how long after Weir first attached a connection that is first seen
+// in the middle, which the host's sockets do not tell of, counts as one that was open
+// by then.
+const openBefore = time.Minute
 
 // heartbeat is how often user space says that it reads; the kernel waits for it for
 // a second (bpf/hold_state.h).

@@ -41,6 +41,7 @@ var mutants = []struct {
 	21: {"what is settled may be judged by another policy", false},
 	22: {"packets are copied at every hook", false},
 	23: {"superpackets in tunnels are the tunnel's own", true},
+	27: {"what needs facts is not held", false},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.
@@ -103,6 +104,8 @@ func TestMutants(t *testing.T) {
 		name := mutant.name
 		if number == 0 {
 			name = "no fault"
+		} else if name == "" {
+			continue // noticed by a test of its own
 		}
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			setMutant(t, w.datapath, number)

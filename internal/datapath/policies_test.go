@@ -78,7 +78,7 @@ func (g policies) policy() (p policyText) {
 		set(100, "safeguards", "{"+strings.Join(guards, ", ")+"}")
 	}
 	set(100, "groups", fmt.Sprintf("{addresses: {office: %s}}", g.some(g.address)))
-	if g.often(25) { // what is open already cannot be decided by it
+	if g.often(40) { // what is open already cannot be decided by it
 		p.rules = append(p.rules, fmt.Sprintf("{name: inspected, action: %s, layer7: %s}", g.action(), g.protocols()))
 	}
 	for n := range g.IntN(9) {

@@ -36,7 +36,7 @@ func (d *Datapath) Reset(p *HeldPacket) error {
 		toSender = p.rst(p.tuple.Reversed(), 0, p.after, packet.RST|packet.ACK)
 	}
 	setHandle(toSender, uint32(bpf.HoldHandleFlagsHANDLE_TURNED))
-	return errors.Join(d.writeHeld(toReceiver), d.writeHeld(toSender))
+	return errors.Join(d.writeHeld(toSender), d.writeHeld(toReceiver))
 }
 
 func setHandle(data []byte, flags uint32) {

@@ -98,6 +98,15 @@ func (t *tap) up() error {
 	return nil
 }
 
+// dropped is how many packets found the queue full.
+func (t *tap) dropped() uint64 {
+	l, err := netlink.LinkByIndex(t.index)
+	if err != nil || l.Attrs().Statistics == nil {
+		return 0
+	}
+	return l.Attrs().Statistics.TxDropped
+}
+
 // look wakes whoever waits in wait.
 func (t *tap) look() error {
 	one := [8]byte{1}

@@ -132,7 +132,8 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_UNHELD:                "unheld",
 }
 
-// Counters reads the causes, all of them, in a fixed order.
+// Counters reads the causes, all of them, in a fixed order. The last three are user
+// space's own, and begin with the process.
 func (d *Datapath) Counters() ([]Counter, error) {
 	out := make([]Counter, 0, len(counterNames))
 	var perCPU []uint64
@@ -142,7 +143,14 @@ func (d *Datapath) Counters() ([]Counter, error) {
 		}
 		out = append(out, Counter{Name: counterNames[i], Count: sum(perCPU)})
 	}
-	return out, nil
+	full := d.unread.full.Load()
+	d.holding.Lock()
+	if d.hold != nil {
+		full += d.hold.tap.dropped()
+	}
+	d.holding.Unlock()
+	return append(out, Counter{"held_queue_full", full}, Counter{"held_checksum", d.unread.checksum.Load()},
+		Counter{"held_unread", d.unread.unknown.Load()}), nil
 }
 
 func sum(values []uint64) (n uint64) {

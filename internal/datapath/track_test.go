@@ -2,11 +2,13 @@ package datapath
 
 import (
 	"flag"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/weirnet/weir/internal/classifier"
+	"github.com/weirnet/weir/internal/flow"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -69,7 +71,9 @@ type twins struct {
 	policies  []*inspected
 	inForce   int // the policy that the kernel has; -1: another
 	look      Look
-	known     *totals // the kernel's, as they were left; nil: to be read
+	hold      flow.Hold
+	beaten    time.Time // when the kernel was told that somebody reads
+	known     *totals   // the kernel's, as they were left; nil: to be read
 	retries   int
 	slower    time.Duration // how long a change of policy is to take longer
 	given     []uint32      // the kernel's answers to the packets of the last run
@@ -88,6 +92,14 @@ func (w *twins) round(t testing.TB, r *rand.Rand) {
 	w.policies, w.inForce, w.known = nil, -1, nil
 	w.look = Look{TCP: r.IntN(3) == 0, UDP: r.IntN(3) == 0, Pending: r.IntN(3) == 0}
 	if err := w.datapath.SetLook(w.look); err != nil {
+		t.Fatal(err)
+	}
+	w.hold = flow.Hold{On: r.IntN(2) == 0, OnOpening: r.IntN(2) == 0}
+	if r.IntN(2) == 0 {
+		w.hold.OpenUntil = math.MaxInt64
+	}
+	w.beaten = time.Time{}
+	if err := w.datapath.SetHold(w.hold.On, HoldConfig{OnOpening: w.hold.OnOpening}); err != nil {
 		t.Fatal(err)
 	}
 	for range policiesAtOnce {

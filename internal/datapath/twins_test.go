@@ -94,7 +94,9 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 		ids: map[bpf.ConnectionsFlowKey]uint64{}, credit: map[uint64]*[2]int{},
 	}
 	r.twin.SetLook(flow.Look(w.look))
+	r.twin.SetHold(w.hold)
 	r.datapath.drainCopies(t)
+	r.setReading(t)
 	if w.known = nil; r.before == nil {
 		r.before = w.read(t)
 	}
@@ -183,6 +185,7 @@ func (r *trial) sweep(t testing.TB, s *step, i int) string {
 }
 
 func (r *trial) packet(t testing.TB, s *step, i int) string {
+	r.setReading(t)
 	r.datapath.forgetTime(t)
 	from := now(t)
 	answer, err := r.run(s.at, s.frame, s.gso)
@@ -210,7 +213,9 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 		r.ids[k] = e.ID
 	}
 	expected := r.answers(s, &p, result)
-	if expected == redirect {
+	if result.Held && answer == redirect {
+		r.comeBack(t, &p)
+	} else if expected == redirect {
 		if r.answered[p.Source]++; r.answered[p.Source] > rejectBurst {
 			expected = answer // the sender's budget is used up, or not
 		}
@@ -224,6 +229,8 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 // answers is what the program is to return for a result of the reference.
 func (w *twins) answers(s *step, p *packet.Packet, result flow.Result) uint32 {
 	switch {
+	case result.Held:
+		return redirect
 	case !result.Drop, result.Answer == flow.ResetBoth: // the packet goes on, as an RST
 		return pass
 	case result.Answer == flow.NoAnswer, isGroupMAC(s.frame):

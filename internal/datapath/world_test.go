@@ -139,12 +139,16 @@ type place struct {
 
 const nowhere device = -1
 
-func in(at device) place                          { return place{at: at, from: nowhere} }
-func sent(at device) place                        { return place{at: at, egress: true, from: nowhere} }
-func passed(at, from device) place                { return place{at: at, egress: true, from: from} }
-func (p place) isJudged() bool                    { return p.egress && p.from != nowhere && p.from != unwatched }
-func (p place) isSentByHost() bool                { return p.egress && p.from == nowhere }
-func isGroupMAC(frame []byte) bool                { return frame[0]&1 != 0 }
+func in(at device) place           { return place{at: at, from: nowhere} }
+func sent(at device) place         { return place{at: at, egress: true, from: nowhere} }
+func passed(at, from device) place { return place{at: at, egress: true, from: from} }
+func (p place) isJudged() bool     { return p.egress && p.from != nowhere && p.from != unwatched }
+func (p place) isSentByHost() bool { return p.egress && p.from == nowhere }
+func isGroupMAC(frame []byte) bool { return frame[0]&1 != 0 }
+func isTagged(frame []byte) bool {
+	kind := binary.BigEndian.Uint16(frame[12:])
+	return kind == 0x8100 || kind == 0x88a8
+}
 func (w *world) isTo(d device, frame []byte) bool { return [6]byte(frame) == w.mac[d] }
 
 // hook tells the reference what the kernel finds out of a frame whose packet is p.
@@ -156,6 +160,7 @@ func (w *world) hook(at place, frame []byte, p *packet.Packet) flow.Hook {
 	if !at.egress {
 		others := !isGroupMAC(frame) && !w.isTo(at.at, frame)
 		h.ForHost = !others && (isGroupMAC(frame) || isForHost(p.Destination))
+		h.Above = at.at == bridge || at.at == loopback || at.at == vlan && (w.bare || !isTagged(frame))
 		h.Flooded = others && at.at == bridge
 	}
 	return h

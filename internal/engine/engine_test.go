@@ -29,6 +29,8 @@ type collector struct {
 	records []telemetry.Connection
 	said    []telemetry.Exchange
 	changes []telemetry.PolicyChange
+	// shutDown ends the engine, once.
+	shutDown func()
 }
 
 func (c *collector) takeExchanges(said []telemetry.Exchange) {
@@ -71,7 +73,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // start gives an engine that watches the loopback interface of the test's own
 // namespace.
-func start(t *testing.T, text string) (*Engine, *collector) {
+func start(t *testing.T, text string, changes ...func(*Config)) (*Engine, *collector) {
 	t.Helper()
 	nstest.Need(t)
 	lo, err := netlink.LinkByName("lo")
@@ -83,17 +85,24 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 	}
 	ignore := goleak.IgnoreCurrent()
 	c := &collector{}
-	e, err := New(Config{
+	config := Config{
 		Include: []string{"lo"}, MaxEntries: 1024, Keep: KeepNever, OnChange: c.changed,
 		Timeouts: Timeouts{TCP: time.Minute, TCPClosing: time.Minute, UDP: time.Minute, ICMP: time.Minute},
-	}, zaptest.NewLogger(t))
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	e, err := New(config, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	c.shutDown = sync.OnceFunc(func() {
 		if err := e.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
+	})
+	t.Cleanup(func() {
+		c.shutDown()
 		datapath.CloseParked()
 		goleak.VerifyNone(t, ignore)
 	})
@@ -102,7 +111,7 @@ func start(t *testing.T, text string) (*Engine, *collector) {
 			t.Fatal(err)
 		}
 	}
-	if err := e.Start(Sink{Connections: c.take}); err != nil {
+	if err := e.Start(Sink{Connections: c.take, Exchanges: c.takeExchanges}); err != nil {
 		t.Fatal(err)
 	}
 	return e, c
@@ -207,10 +216,14 @@ rules:
 }
 
 func TestExpiry(t *testing.T) {
+	e, c := start(t, "mode: prevent\n"+noLoopback+"rules: [{name: other, action: allow, layer4: udp}]")
+	port := serve(t)
 	expires := time.Now().Add(6 * time.Second).UTC().Format(time.RFC3339)
 	at, _ := time.Parse(time.RFC3339, expires)
-	_, c := start(t, "mode: prevent\n"+noLoopback+"rules: [{name: for-now, action: allow, expires: "+expires+"}, {name: other, action: allow, layer4: udp}]")
-	port := serve(t)
+	err := e.Apply(2, load(t, "mode: prevent\n"+noLoopback+"rules: [{name: for-now, action: allow, expires: "+expires+"}, {name: other, action: allow, layer4: udp}]"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := connect(port); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +235,7 @@ func TestExpiry(t *testing.T) {
 	if time.Now().Before(at) {
 		t.Error("expired too early")
 	}
-	if got := c.changes[0]; got.Change != telemetry.PolicyExpired || got.Detail != "expired: for-now" || got.Generation != 1 {
+	if got := c.changes[0]; got.Change != telemetry.PolicyExpired || got.Detail != "expired: for-now" || got.Generation != 2 {
 		t.Errorf("change %+v", got)
 	}
 	if err := connect(port); err == nil {

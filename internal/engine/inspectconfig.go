@@ -14,6 +14,9 @@ type Report = inspector.Report
 type InspectConfig struct {
 	// Report is told. What the rules ask for is found out besides.
 	Report Report
+	// ReportBlocked: so is what a rule about it blocks, of any protocol. It costs no
+	// look into connections that no such rule is about.
+	ReportBlocked bool
 	// MaxBytes is how much of one direction of a connection is kept at most; 0: the
 	// inspector's default.
 	MaxBytes int
@@ -24,4 +27,16 @@ type InspectConfig struct {
 	// or destination_names. Without any they are the host's, as they change; in a
 	// replay, all servers at port 53.
 	Resolvers []netip.AddrPort
+	// NamesFile keeps, over restarts, the names that DNS has answered; empty: they are
+	// not kept. A replay keeps none.
+	NamesFile string
+}
+
+// report is what the inspector makes records of.
+func (c *InspectConfig) report() Report {
+	r := c.Report
+	if c.ReportBlocked {
+		r.HTTP, r.TLS, r.DNS, r.SSH = true, true, true, true
+	}
+	return r
 }

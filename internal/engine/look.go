@@ -10,6 +10,7 @@ import (
 	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -34,6 +35,13 @@ type look struct {
 	maxWait          time.Duration        // of a packet that is held
 	heldCounts       heldCounts
 	said             pendingExchanges
+	learns           bool // the policy asks for names
+	ownResolvers     bool // all are on the host itself: their answers are not seen
+	file             namesFile
+
+	// For the goroutine that keeps the names.
+	hosts      *hostResolvers // nil: the resolvers are configured
+	unreadable bool           // which the host's are
 }
 
 // lookedAt is a connection of which copies have come.
@@ -49,13 +57,20 @@ type lookedAt struct {
 	tcp    bool
 	// hold is what is held of it; nil where nothing ever was.
 	hold *holding
+	// over: it has ended.
+	over bool
 	// listed: it is in look.of, at that index.
 	listed bool
 	at     int
 }
 
-// lookCounts are what became of settlements that the kernel did not take.
-type lookCounts struct{ gone, stale, busy, refused uint64 }
+// lookCounts are settlements that the kernel did not take, by cause.
+type lookCounts struct {
+	gone   uint64 // the connection is over
+	stale  uint64 // another policy is in force
+	busy   uint64 // packets were judged all the while
+	failed uint64
+}
 
 func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 	l := &look{
@@ -64,8 +79,11 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 	}
 	l.inspector = inspector.New(inspector.Config{
-		Report: c.Report, MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
+		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
 	})
+	l.file = namesFile{path: c.NamesFile, log: log}
+	l.file.load(l.names, time.Now())
+	l.believe(c.Resolvers)
 	return l
 }
 
@@ -80,7 +98,7 @@ func (l *look) copies(batch []datapath.Copy) {
 		} else {
 			l.copy(c)
 		}
-		if len(l.inspector.Settlements()) >= settleAtOnce {
+		if len(l.inspector.Settlements())+len(l.of) >= settleAtOnce {
 			l.take()
 		}
 	}
@@ -127,6 +145,10 @@ func packetOf(k *lookedAt, c *datapath.Copy) (inspector.Connection, inspector.Pa
 	of := inspector.Connection{
 		ID: c.ID, Tuple: c.Tuple, Direction: c.Direction, Interface: c.Interface,
 		FirstSeen: c.First, Loopback: c.Loopback, Names: k.names,
+		Pending: policy.Reason(c.Reason) == policy.ReasonPending,
+		// It counts where the beginning is not here: after a restart, or when it had
+		// given way to others.
+		Kept: policy.Action(c.Action) == policy.Allow,
 	}
 	p := inspector.Packet{
 		Time: c.Time, End: c.End, Seq: c.Seq, Ack: c.Ack, Flags: c.Flags, Payload: c.Payload, Missing: c.Missing,
@@ -146,8 +168,13 @@ func (l *look) ended(c *datapath.Copy) {
 		k = &lookedAt{id: c.ID, key: c.Key}
 	}
 	l.inspector.Ended(c.ID, c.Time)
-	l.take()
-	l.settlement(k).Done = true
+	if k.hold != nil {
+		l.take() // what may go on does
+	} else {
+		l.gather()
+	}
+	l.settlement(k).Done = true // with what else was found out, if anything
+	k.over = true
 	l.letGo(k)
 }
 
@@ -193,19 +220,26 @@ func (l *look) expire(now time.Time) {
 	l.gone, l.goneBefore = l.goneBefore, l.gone
 }
 
-// finish tells what is left at an orderly end.
+// finish tells what is left at an orderly end. The connections go on, and with them
+// whoever looks into them next: that facts have not come yet is no verdict.
 func (l *look) finish(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inspector.Finish(now)
-	l.take()
+	l.said.add(l.inspector.Exchanges())
+	l.inspector.Reset()
 }
 
-// setPolicy judges connections by the policy that is in force now.
-func (l *look) setPolicy(v *version, now time.Time) {
+// setPolicy judges connections by the policy that is in force now. learns: it asks
+// for the names of addresses.
+func (l *look) setPolicy(v *version, learns bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.version = v
+	if !l.learns && learns && l.ownResolvers {
+		l.warnOfOwn()
+	}
+	l.learns = learns
 	l.inspector.SetPolicy(inspector.Version{
 		Tables: v.tables, Generation: v.generation, Policy: v.policy.Without(now), Rules: v.rules,
 	}, now)
@@ -215,12 +249,42 @@ func (l *look) setPolicy(v *version, now time.Time) {
 // take writes what the inspector has found into the kernel's entries, and keeps its
 // records for the sink.
 func (l *look) take() {
+	l.gather()
+	l.write()
+}
+
+func (l *look) gather() {
 	for i := range l.inspector.Settlements() {
 		l.settle(&l.inspector.Settlements()[i])
 	}
 	l.said.add(l.inspector.Exchanges())
 	l.inspector.Reset()
-	l.write()
+}
+
+// stats takes a snapshot of the counters.
+func (l *look) stats() InspectStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := inspectStats(l.inspector)
+	s.Untaken = map[string]uint64{
+		"gone": l.counts.gone, "stale": l.counts.stale, "busy": l.counts.busy, "failed": l.counts.failed,
+	}
+	return s
+}
+
+func inspectStats(i *inspector.Inspector) InspectStats {
+	s := InspectStats{Limited: map[string]uint64{}}
+	s.Connections, s.Held = i.Holding()
+	i.Counters(func(c inspector.Counter, n uint64) {
+		switch c {
+		case inspector.Opened:
+			s.Opened = n
+		case inspector.Own: // they are not to be looked into
+		default:
+			s.Limited[c.String()] = n
+		}
+	})
+	return s
 }
 
 // pending says whether there are records of exchanges that were complete by then.

@@ -33,7 +33,7 @@ func (e *Engine) lookFor(v *version, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look into connections: %w", err)
 	}
-	e.look.setPolicy(v, now)
+	e.look.setPolicy(v, needed["names"], now)
 	return nil
 }
 
@@ -63,6 +63,7 @@ func (e *Engine) lookInto(sink Sink) {
 			if now.Sub(expired) >= time.Second {
 				expired = now
 				e.look.expire(now)
+				e.look.keepNames(now)
 			}
 			e.look.giveUp(now)
 			e.tellExchanges(now.Add(-tellAfter), sink)
@@ -74,7 +75,9 @@ func (e *Engine) lookInto(sink Sink) {
 		e.log.Error("The last copies of packets cannot be read.", zap.Error(err))
 	}
 	running.Wait()
-	e.look.finish(time.Now())
+	now := time.Now()
+	e.look.finish(now)
+	e.look.saveNames(now)
 }
 
 // tellExchanges hands over the exchanges that were complete by then.

@@ -15,6 +15,8 @@ func (e *Engine) read(sink Sink) {
 	if err != nil {
 		e.log.Error("The kernel's events cannot be read any more; enforcement goes on without them.", zap.Error(err))
 	}
+	e.looking.Wait()
+	e.tellExchanges(time.Now(), sink) // those of connections that go on
 }
 
 // hand turns events into records for the sink. Before the end of a connection comes

@@ -109,7 +109,7 @@ func NewReplay(cfg ReplayConfig, log *zap.Logger) (*Replay, error) {
 		r.names.BelieveAnyone()
 	}
 	r.inspect = inspector.New(inspector.Config{
-		Report: cfg.Inspect.Report, MaxBytes: cfg.Inspect.MaxBytes, Names: r.names,
+		Report: cfg.Inspect.report(), MaxBytes: cfg.Inspect.MaxBytes, Names: r.names,
 	})
 	r.frame, r.frameErr = reader.Next()
 	r.now, r.swept = r.frame.Time, r.frame.Time

@@ -159,6 +159,7 @@ func (r *Replay) Stats() Stats {
 	s := Stats{
 		Lost: map[string]uint64{}, Packets: map[string]uint64{},
 		FlowEntries: r.tracker.Entries(), FlowCapacity: uint64(r.config.MaxEntries),
+		Inspect: inspectStats(r.inspect),
 	}
 	if v := r.versions.latest(); v != nil {
 		s.Generation, s.Rules = v.generation, len(v.rules)

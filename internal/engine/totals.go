@@ -105,18 +105,35 @@ type Stats struct {
 	Interfaces     int
 	Generation     uint64
 	Rules          int
+	Inspect        InspectStats
+}
+
+// InspectStats is what the look into connections tells of itself.
+type InspectStats struct {
+	// Opened counts the connections that were looked into, Limited those of which less
+	// was found out than there was, by cause.
+	Opened  uint64
+	Limited map[string]uint64
+	// Untaken counts what the kernel did not take of what was found out, by cause.
+	Untaken map[string]uint64
+	// Connections are remembered, and Held bytes of memory held for them.
+	Connections, Held int
 }
 
 // lostCauses are those counters that mean records nobody will see.
 var lostCauses = []string{"flow_table_full"}
+
+// lostExchanges is the cause by which lost exchanges are counted.
+const lostExchanges = "inspect_backlog"
 
 // Stats takes a snapshot of the engine's own state.
 func (e *Engine) Stats() Stats {
 	s := Stats{
 		Lost: map[string]uint64{}, Packets: map[string]uint64{},
 		FlowEntries: e.sweeps.get().Entries, FlowCapacity: uint64(e.config.MaxEntries),
-		Interfaces: len(e.data.Interfaces()),
+		Interfaces: len(e.data.Interfaces()), Inspect: e.look.stats(),
 	}
+	s.Lost[lostExchanges] = e.look.said.countLost()
 	if v := e.versions.latest(); v != nil {
 		s.Generation, s.Rules = v.generation, len(v.rules)
 	}

@@ -18,12 +18,19 @@ const (
 	Late              // packets of a connection after its end was told
 	OtherHost         // flooded by a bridge, not for this host
 	UnknownLinkPassed // of a link type that is not read
+	// Packets of connections that are held.
+	HeldPackets
+	HeldFragmentPassed // fragments cannot be judged, and on_error says what then
+	HeldFragmentDropped
+	SYNDataDropped // data in a SYN on a tuple that is taken
+	Unheld         // judgements without facts that cannot be had
 	counterCount
 )
 
 var counterNames = [counterCount]string{
 	"flow_table_full", "malformed_passed", "fragment_passed", "non_ip_passed", "malformed_dropped",
 	"fragment_dropped", "non_ip_dropped", "related_icmp", "late", "other_host", "unknown_link_passed",
+	"held", "held_fragment_passed", "held_fragment_dropped", "syn_data_dropped", "unheld",
 }
 
 // String names the cause as internal/datapath does.
@@ -95,6 +102,11 @@ func (t *Tracker) count(e *entry, p *packet.Packet, end int) {
 func (t *Tracker) countJudgement(e *entry, d decision) {
 	kind := (int(e.verdict)*actions+int(e.action))*reasons + int(e.reason)
 	t.verdicts[(kind*len(transports)+transportOf(e.key.protocol))*directions+int(e.direction)]++
+	t.countMatches(d)
+}
+
+// countMatches counts the rules that matched.
+func (t *Tracker) countMatches(d decision) {
 	if d.rule != NoRule {
 		t.version.matches[d.rule]++
 	}

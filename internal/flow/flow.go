@@ -36,6 +36,9 @@ type Hook struct {
 	// ForHost: it comes in, to an address of this host, or by broadcast or
 	// multicast. Neither of the two: it is forwarded.
 	ForHost bool
+	// Above: the stack shows the interface what it has taken from another beneath it,
+	// as it does bridges, VLAN devices and loopback.
+	Above bool
 	// Flooded: a bridge shows itself what is for another host (PACKET_OTHERHOST);
 	// the stack drops it.
 	Flooded bool
@@ -71,6 +74,8 @@ const (
 type Result struct {
 	Drop   bool
 	Answer Answer
+	// Held: it waits for a verdict.
+	Held bool
 }
 
 // Tracker follows connections. It is not for concurrent use.
@@ -89,8 +94,10 @@ type Tracker struct {
 	seen     *entry       // of the last packet; nil: it has none
 	sender   int          // the end that sent it
 	look     Look
+	hold     Hold
 	sighting Sighting
 	sighted  bool
+	cause    policy.Cause // why facts cannot be had; 0: not seen
 }
 
 // New makes a Tracker whose policy is detect mode without rules.
@@ -169,10 +176,14 @@ func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now
 func (t *Tracker) processNew(k key, high bool, p *packet.Packet, h *Hook, now int64, events []Event) (Result, []Event) {
 	var first entry
 	t.openEntry(&first, k, high, p, h, now)
-	decision := t.judge(&first, now)
-	first.looked = t.look.wants(p, &first, false)
+	decision := t.judgeFirst(&first, p, false, now)
 	if len(t.entries) >= t.config.MaxEntries {
 		t.counters[TableFull]++
+		if first.held {
+			first.held, t.cause = false, policy.Overload
+			t.judge(&first, now)
+			t.cause = 0
+		}
 		return Result{Drop: first.drop}, events
 	}
 	e := t.insert(first)
@@ -227,9 +238,23 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 		}
 		e.tcp.settle(end)
 	}
+	// Another interface has let it pass.
+	seenBefore := h.Judged || !h.Egress && h.Above
 	var result Result
-	if e.drop {
+	switch {
+	case !e.drop:
+	case seenBefore && e.closed && p.Protocol == packet.TCP && !isLater(p) && p.PayloadLength == 0 && flagged(p, packet.RST):
+		return result, events // the end of a connection that was cut, on its way to the other hook
+	default:
 		result = t.blocked(e, p)
+	}
+	switch {
+	case e.drop:
+	case what == candidate && p.PayloadLength > 0 && e.prevent && t.hold.On:
+		t.counters[SYNDataDropped]++
+		result.Drop = true
+	case e.held && what != candidate && (counted || !seenBefore):
+		result = t.holdPacket(e, p)
 	}
 	if counted && e.looked && what != candidate && !e.drop {
 		t.sight(e, p, end)

@@ -23,14 +23,13 @@ func (t *Tracker) processFollower(e *entry, k key, high bool, p *packet.Packet, 
 	// was translated.
 	var first entry
 	t.openEntry(&first, k, high, p, h, now)
-	decision := t.judge(&first, now)
+	decision := t.judgeFirst(&first, p, false, now)
 	if first.drop {
 		t.active++
 		t.countJudgement(&first, decision)
 		t.close(&first, EndBlocked)
 		return t.processEntry(&first, p, h, first.sender(high), continues, now, events)
 	}
-	first.looked = t.look.wants(p, &first, false)
 	first.at = e.at
 	*e = first
 	t.active++

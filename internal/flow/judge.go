@@ -83,11 +83,25 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	}
 	answer := v.policy.Walk(&t.facts)
 	action, reason := Action(answer.Action), Reason(answer.Reason)
-	if reason == ReasonPending && e.tables != 0 && e.reason != ReasonPending {
-		if e.tables == v.tables {
+	if reason == ReasonPending {
+		decided := e.tables != 0 && e.reason != ReasonPending
+		if decided && e.tables == v.tables {
 			return decision{rule: NoRule, shadowRule: NoRule} // nothing is new but its age
 		}
-		action, reason = v.keptAction(e), ReasonKept
+		lost := v.prevent && !e.held && t.hold.On
+		// What detect mode let pass was open before, too.
+		wasOpen := decided || e.tables != 0 && lost && e.verdict == Detected || lost && t.wasOpenBefore(e)
+		switch {
+		case wasOpen && (!lost || v.policy.OnError.Keep):
+			action, reason = v.keptAction(e), ReasonKept
+		case lost:
+			cause := t.cause
+			if cause == 0 {
+				cause = policy.NotSeen
+			}
+			answer = t.walkLost(cause)
+			action, reason = Action(answer.Action), Reason(answer.Reason)
+		}
 	}
 	e.tables, e.action, e.reason = v.tables, action, reason
 	e.rule, e.shadowRule, e.shadowAction = NoRule, NoRule, NoAction
@@ -99,6 +113,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
 	t.enforce(e, answer.Rule)
+	e.held = e.held && v.prevent // in detect mode nothing waits
 	return d
 }
 

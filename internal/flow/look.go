@@ -57,15 +57,16 @@ type Sighting struct {
 }
 
 // Sighted tells of the packet that Process was given last, if there is something to
-// see in it: payload, or the answer to a SYN, or a FIN or RST of a connection of
-// which there was something before.
+// see in it: payload, or the answer to a SYN where rules have not decided, or a FIN or
+// RST of a connection of which there was something before.
 func (t *Tracker) Sighted() (*Sighting, bool) { return &t.sighting, t.sighted }
 
 // sight notes a packet that is let pass, which the entry's end has sent.
 func (t *Tracker) sight(e *entry, p *packet.Packet, end int) {
 	tcp := p.Protocol == packet.TCP
 	sees := !isLater(p) && !(tcp && p.HasOddFlags)
-	begins := sees && (!tcp || p.PayloadLength > 0 || p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK)
+	answers := p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK && e.reason == ReasonPending
+	begins := sees && (!tcp || p.PayloadLength > 0 || answers)
 	e.begun = e.begun || begins
 	t.sighted = begins || sees && e.begun && p.TCPFlags&(packet.FIN|packet.RST) != 0
 	if t.sighted {

@@ -106,8 +106,7 @@ func (t *Tracker) reopen(e *entry, high bool, p *packet.Packet, h *Hook, now int
 	}
 	t.close(e, e.idleReason())
 	events = e.finish(events) // the old one's end comes first
-	decision := t.judge(&next, now)
-	next.looked = t.look.wants(p, &next, flagged(p, packet.ACK))
+	decision := t.judgeFirst(&next, p, flagged(p, packet.ACK), now)
 	next.at = e.at
 	*e = next
 	t.active++

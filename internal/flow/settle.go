@@ -76,7 +76,7 @@ func (t *Tracker) Settle(s *Settlement, events []Event) (SettleResult, []Event) 
 		e.application = s.Application
 	}
 	if s.Done {
-		e.looked, e.awaits = false, false
+		e.held, e.looked, e.awaits = false, false, false
 	}
 	if !e.startTold || e.verdictDue || e.endDue() {
 		events = e.tellDue(events)
@@ -96,6 +96,7 @@ func (s *Settlement) isRefused() bool {
 func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
 	v := t.version
 	verdict := e.verdict
+	shadowRule, shadowAction := e.shadowRule, e.shadowAction
 	changed := e.action != s.Action || e.reason != s.Reason || e.rule != s.Rule
 	// A change of policy cuts it, and not what it said.
 	byPolicy := e.reason == ReasonKept || e.tables != v.tables
@@ -111,9 +112,13 @@ func (t *Tracker) settleVerdict(e *entry, s *Settlement) {
 	if e.drop && s.Reject != RejectByPolicy {
 		e.reject = s.Reject == RejectYes
 	}
-	if changed || verdict != e.verdict {
+	switch {
+	case changed || verdict != e.verdict:
 		e.verdictDue = true
 		t.countJudgement(e, decision{rule: s.Rule, shadowRule: s.ShadowRule})
+	case shadowRule != e.shadowRule || shadowAction != e.shadowAction:
+		e.verdictDue = true
+		t.countMatches(decision{rule: NoRule, shadowRule: s.ShadowRule})
 	}
 	switch {
 	case e.closed:

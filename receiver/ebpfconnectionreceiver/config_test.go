@@ -54,6 +54,7 @@ func TestConfig(t *testing.T) {
 			c.Record.HTTP = RecordHTTPConfig{Query: true, RequestHeaders: []string{"X-Request-Id", "accept"}}
 			c.Record.DNS.Answers = true
 			c.Names.Resolvers = []string{"192.0.2.53", "192.0.2.54:5353", "2001:db8::53", "[2001:db8::54]:53"}
+			c.Names.StateDirectory = "/var/lib/other"
 			c.Events.WeirConnectionStart.Enabled = false
 			c.Events.WeirPolicyChange.Enabled = false
 			c.Events.WeirDNSQuery.Enabled = false

@@ -47,6 +47,7 @@ type engineStats struct {
 	Interfaces     int
 	Generation     uint64
 	Rules          int
+	Inspect        engine.InspectStats
 }
 
 // openEngine makes the engine; a variable of this type lets tests have another.
@@ -98,5 +99,6 @@ func (e kernelEngine) stats() engineStats {
 		Interfaces:     s.Interfaces,
 		Generation:     s.Generation,
 		Rules:          s.Rules,
+		Inspect:        s.Inspect,
 	}
 }

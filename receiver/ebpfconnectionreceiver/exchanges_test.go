@@ -117,7 +117,7 @@ func TestWantedExchanges(t *testing.T) {
 		{"logs", signals{logs: true}, nil, all},
 		{"logs, an event off", signals{logs: true}, func(c *Config) { c.Events.WeirTLSHandshake.Enabled = false }, engine.Report{HTTP: true, DNS: true, SSH: true}},
 		{"traces", signals{traces: true}, nil, engine.Report{HTTP: true}},
-		{"traces with a policy", signals{traces: true}, func(c *Config) { c.Policy = &somePolicy }, all},
+		{"traces with a policy", signals{traces: true}, func(c *Config) { c.Policy = &somePolicy }, engine.Report{HTTP: true}},
 		{"traces without trust", signals{traces: true}, func(c *Config) { c.Traces.TrustTraceparent = "none" }, engine.Report{}},
 		{"traces of all", signals{traces: true}, func(c *Config) { c.Traces.Connections = tracesAll }, all},
 		{"metrics", signals{metrics: true}, nil, engine.Report{HTTP: true, DNS: true}},
@@ -144,6 +144,7 @@ func TestWantedExchanges(t *testing.T) {
 			require.NoError(t, r.Start(context.Background(), host))
 			require.NoError(t, r.Shutdown(context.Background()))
 			assert.Equal(t, c.want, fake.inspect.Report)
+			assert.Equal(t, c.signals.traces && r.config.Policy != nil, fake.inspect.ReportBlocked)
 		})
 	}
 }
@@ -152,6 +153,7 @@ func TestInspectSettings(t *testing.T) {
 	config, err := loadCase(t, "everything")
 	require.NoError(t, err)
 	r, fake := newTestReceiver(t, func(c *Config) { c.Inspect, c.Record, c.Names = config.Inspect, config.Record, config.Names })
+	r.settings.ID = component.MustNewIDWithName("ebpf_connection", "two")
 	require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
 	require.NoError(t, r.Shutdown(context.Background()))
 	assert.Equal(t, engine.InspectConfig{
@@ -161,7 +163,22 @@ func TestInspectSettings(t *testing.T) {
 			netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("192.0.2.54:5353"),
 			netip.MustParseAddrPort("[2001:db8::53]:53"), netip.MustParseAddrPort("[2001:db8::54]:53"),
 		},
+		NamesFile: "/var/lib/other/ebpf_connection_two.names",
 	}, fake.inspect)
+}
+
+// Where names are kept: systemd says, or the settings.
+func TestNamesFile(t *testing.T) {
+	id := component.MustNewID("ebpf_connection")
+	names := createDefaultConfig().(*Config).Names
+	t.Setenv("STATE_DIRECTORY", "")
+	assert.Equal(t, "/var/lib/weir/ebpf_connection.names", names.file(id))
+	t.Setenv("STATE_DIRECTORY", "/var/lib/private/weir:/var/lib/more")
+	assert.Equal(t, "/var/lib/private/weir/ebpf_connection.names", names.file(id))
+	names.StateDirectory = "/srv"
+	assert.Equal(t, "/srv/ebpf_connection.names", names.file(id))
+	names.Keep = false
+	assert.Empty(t, names.file(id))
 }
 
 // Long exchanges take more of the queue, so that strangers cannot fill the memory.

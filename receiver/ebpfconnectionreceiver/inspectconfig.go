@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 )
 
@@ -47,6 +50,10 @@ type NamesConfig struct {
 	// Resolvers are addresses, with a port or not (53). Without any they are the
 	// host's.
 	Resolvers []string `mapstructure:"resolvers"`
+	// Keep says that what is learned outlives a restart.
+	Keep bool `mapstructure:"keep"`
+	// StateDirectory is the folder for that; empty: systemd's, else /var/lib/weir.
+	StateDirectory string `mapstructure:"state_directory"`
 }
 
 var (
@@ -128,6 +135,25 @@ func isToken(s string) bool {
 func (c *NamesConfig) Validate() error {
 	_, err := c.resolvers()
 	return err
+}
+
+// defaultStateDirectory is used where neither the settings nor systemd name one.
+const defaultStateDirectory = "/var/lib/weir"
+
+// file is where the names are kept that a receiver learns; empty: they are not.
+func (c *NamesConfig) file(id component.ID) string {
+	if !c.Keep {
+		return ""
+	}
+	folder := c.StateDirectory
+	if folder == "" {
+		// systemd separates several by colons (systemd.exec(5)).
+		folder, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	}
+	if folder == "" {
+		folder = defaultStateDirectory
+	}
+	return filepath.Join(folder, strings.ReplaceAll(id.String(), "/", "_")+".names")
 }
 
 // dnsPort is where resolvers answer.

@@ -25,12 +25,7 @@ func (r *connectionReceiver) observeSelf() error {
 	lanes := r.lanes()
 	return errors.Join(
 		r.self.RegisterWeirDatapathInterfacesCallback(observeInt(func() int64 { return int64(stats.get().Interfaces) })),
-		r.self.RegisterWeirDatapathPacketsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for c, n := range stats.get().Packets {
-				o.Observe(int64(n), metric.WithAttributes(attribute.String("weir.packet.cause", c)))
-			}
-			return nil
-		}),
+		r.self.RegisterWeirDatapathPacketsCallback(observeCauses("weir.packet.cause", func() map[string]uint64 { return stats.get().Packets })),
 		r.self.RegisterWeirDatapathRunTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			o.Observe(stats.get().ProgramRunTime.Seconds())
 			return nil
@@ -39,6 +34,11 @@ func (r *connectionReceiver) observeSelf() error {
 		r.self.RegisterWeirFlowTableEntriesCallback(observeInt(func() int64 { return int64(stats.get().FlowEntries) })),
 		r.self.RegisterWeirDatapathGenerationCallback(observeInt(func() int64 { return int64(stats.get().Generation) })),
 		r.self.RegisterWeirDatapathRulesCallback(observeInt(func() int64 { return int64(stats.get().Rules) })),
+		r.self.RegisterWeirInspectConnectionsCallback(observeInt(func() int64 { return int64(stats.get().Inspect.Connections) })),
+		r.self.RegisterWeirInspectHeldCallback(observeInt(func() int64 { return int64(stats.get().Inspect.Held) })),
+		r.self.RegisterWeirInspectOpenedCallback(observeInt(func() int64 { return int64(stats.get().Inspect.Opened) })),
+		r.self.RegisterWeirInspectLimitedCallback(observeCauses("weir.inspect.cause", func() map[string]uint64 { return stats.get().Inspect.Limited })),
+		r.self.RegisterWeirInspectUntakenCallback(observeCauses("weir.settlement.cause", func() map[string]uint64 { return stats.get().Inspect.Untaken })),
 		r.self.RegisterWeirPolicyLastErrorTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			if last := r.lastPolicyError.Load(); last != 0 {
 				o.Observe(float64(last) / float64(time.Second))
@@ -79,6 +79,16 @@ func signal(l *lane) attribute.KeyValue { return attribute.String("otel.signal",
 func observeInt(value func() int64) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error {
 		o.Observe(value())
+		return nil
+	}
+}
+
+// observeCauses is for what is counted by cause.
+func observeCauses(key string, counts func() map[string]uint64) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		for c, n := range counts() {
+			o.Observe(int64(n), metric.WithAttributes(attribute.String(key, c)))
+		}
 		return nil
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadatatest"
 )
@@ -21,25 +22,29 @@ import (
 func TestSelfTelemetry(t *testing.T) {
 	tel := componenttest.NewTelemetry()
 	defer func() { require.NoError(t, tel.Shutdown(context.Background())) }()
-	r, engine := newTestReceiver(t, func(c *Config) { c.QueueSize = 4 })
+	r, fake := newTestReceiver(t, func(c *Config) { c.QueueSize = 4 })
 	r.settings.TelemetrySettings = tel.NewTelemetrySettings()
 	stuck := newStuckLogs(true)
 	r.logs, r.traces = stuck, consumertest.NewErr(errors.New("full"))
-	engine.statistics = engineStats{
+	fake.statistics = engineStats{
 		Lost:        map[string]uint64{"ring_full": 3},
 		Packets:     map[string]uint64{"malformed_dropped": 2},
 		FlowEntries: 5, FlowCapacity: 100, ProgramRunTime: 1500 * time.Millisecond,
 		Interfaces: 2, Generation: 7, Rules: 12,
+		Inspect: engine.InspectStats{
+			Opened: 8, Connections: 3, Held: 4096,
+			Limited: map[string]uint64{"evicted": 4}, Untaken: map[string]uint64{"stale": 6},
+		},
 	}
 	require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
 
-	engine.sink(connections(telemetry.ConnectionStart, 1))
+	fake.sink(connections(telemetry.ConnectionStart, 1))
 	<-stuck.entered
-	engine.sink(connections(telemetry.ConnectionStart, 6))
+	fake.sink(connections(telemetry.ConnectionStart, 6))
 	blocked := connections(telemetry.ConnectionEnd, 1)
 	blocked[0].Judgement.Verdict = telemetry.Blocked
-	engine.sink(blocked)
-	engine.changed(telemetry.PolicyChange{Change: telemetry.PolicyRefused, Time: time.Unix(1234, 5e8)})
+	fake.sink(blocked)
+	fake.changed(telemetry.PolicyChange{Change: telemetry.PolicyRefused, Time: time.Unix(1234, 5e8)})
 	eventually(t, func() bool { return r.traceLane.counts().refused == 1 }, "the span is refused")
 
 	exact := metricdatatest.IgnoreTimestamp()
@@ -49,6 +54,15 @@ func TestSelfTelemetry(t *testing.T) {
 	metadatatest.AssertEqualWeirFlowTableEntries(t, tel, []metricdata.DataPoint[int64]{{Value: 5}}, exact)
 	metadatatest.AssertEqualWeirDatapathPackets(t, tel, []metricdata.DataPoint[int64]{{
 		Value: 2, Attributes: attribute.NewSet(attribute.String("weir.packet.cause", "malformed_dropped")),
+	}}, exact)
+	metadatatest.AssertEqualWeirInspectConnections(t, tel, []metricdata.DataPoint[int64]{{Value: 3}}, exact)
+	metadatatest.AssertEqualWeirInspectHeld(t, tel, []metricdata.DataPoint[int64]{{Value: 4096}}, exact)
+	metadatatest.AssertEqualWeirInspectOpened(t, tel, []metricdata.DataPoint[int64]{{Value: 8}}, exact)
+	metadatatest.AssertEqualWeirInspectLimited(t, tel, []metricdata.DataPoint[int64]{{
+		Value: 4, Attributes: attribute.NewSet(attribute.String("weir.inspect.cause", "evicted")),
+	}}, exact)
+	metadatatest.AssertEqualWeirInspectUntaken(t, tel, []metricdata.DataPoint[int64]{{
+		Value: 6, Attributes: attribute.NewSet(attribute.String("weir.settlement.cause", "stale")),
 	}}, exact)
 	metadatatest.AssertEqualWeirDatapathGeneration(t, tel, []metricdata.DataPoint[int64]{{Value: 7}}, exact)
 	metadatatest.AssertEqualWeirDatapathRules(t, tel, []metricdata.DataPoint[int64]{{Value: 12}}, exact)

@@ -56,14 +56,13 @@ func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 		report.SSH = c.Events.WeirSSHHandshake.Enabled
 	}
 	if r.traceLane != nil {
-		tracing := c.Traces.tracing()
-		// Without a policy nothing is blocked, and then a span is made only of requests
+		// Where spans are made of what is blocked, they are made besides of requests
 		// that are part of a trace that is believed.
-		all := tracing.All || c.Policy != nil
-		report.HTTP = report.HTTP || all || tracing.Trust != telemetry.TrustNone
-		report.TLS = report.TLS || all
-		report.DNS = report.DNS || all
-		report.SSH = report.SSH || all
+		tracing := c.Traces.tracing()
+		report.HTTP = report.HTTP || tracing.All || tracing.Trust != telemetry.TrustNone
+		report.TLS = report.TLS || tracing.All
+		report.DNS = report.DNS || tracing.All
+		report.SSH = report.SSH || tracing.All
 	}
 	if r.exchanges != nil {
 		metrics := c.Metrics.wanted()
@@ -72,10 +71,13 @@ func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 	}
 	resolvers, _ := c.Names.resolvers() // it was checked
 	return engine.InspectConfig{
-		Report:    report,
-		MaxBytes:  c.Inspect.MaxBytes,
-		MaxWait:   c.Inspect.MaxWait,
-		LateWait:  c.Inspect.LateWait,
-		Resolvers: resolvers,
+		Report: report,
+		// Without a policy nothing is.
+		ReportBlocked: r.traceLane != nil && c.Policy != nil,
+		MaxBytes:      c.Inspect.MaxBytes,
+		MaxWait:       c.Inspect.MaxWait,
+		LateWait:      c.Inspect.LateWait,
+		Resolvers:     resolvers,
+		NamesFile:     c.Names.file(r.settings.ID),
 	}
 }

@@ -36,6 +36,7 @@ type Agent struct {
 type Told struct {
 	Starts, Ends uint64
 	Records      uint64
+	Exchanges    uint64 // what was said inside of connections
 }
 
 // Opening is how an agent is opened.
@@ -43,6 +44,8 @@ type Opening struct {
 	Interfaces []string
 	MaxEntries uint32
 	Policy     []byte
+	// Look: what is said inside of connections is told of.
+	Look bool
 }
 
 // Applied is how long a policy took.
@@ -77,6 +80,7 @@ func (a *Agent) Open(o Opening, took *Applied) error {
 	a.engine, err = engine.New(engine.Config{
 		Include: o.Interfaces, MaxEntries: o.MaxEntries, Keep: engine.KeepNever,
 		Timeouts: engine.Timeouts{TCP: 120 * time.Hour, TCPClosing: 2 * time.Minute, UDP: time.Minute, ICMP: 10 * time.Second},
+		Inspect:  engine.InspectConfig{Report: engine.Report{HTTP: o.Look, TLS: o.Look, DNS: o.Look, SSH: o.Look}},
 	}, log)
 	if err != nil {
 		return err
@@ -84,7 +88,13 @@ func (a *Agent) Open(o Opening, took *Applied) error {
 	if err := a.Apply(o.Policy, took); err != nil {
 		return err
 	}
-	return a.engine.Start(engine.Sink{Connections: a.sink})
+	return a.engine.Start(engine.Sink{Connections: a.sink, Exchanges: a.exchanges})
+}
+
+func (a *Agent) exchanges(records []telemetry.Exchange) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.told.Exchanges += uint64(len(records))
 }
 
 func (a *Agent) sink(records []telemetry.Connection) {

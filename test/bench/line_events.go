@@ -9,7 +9,7 @@ import (
 
 var eventsLine = line{
 	id: "events", title: "Connections judged and reported to OTLP", unit: "connections/s",
-	about: "bin/weir on one core, which exports by OTLP over HTTP; on another one connections are opened at a steady rate, are judged, and those records are received and added up, in which every connection must be. Opened and never answered, connections beyond some 30,000 a second share records that say how many they stand for. Answered ones have a record each for their start and their end. All end by a timeout of a second; queue_size is 400,000, since those that time out do so at once.",
+	about: "bin/weir on one core, which exports by OTLP over HTTP; on another one connections are opened at a steady rate, are judged, and those records are received and added up, in which every connection must be. All events are on, those about what is said, too: the third frame of an answered connection carries data, which is looked at. Opened and never answered, connections beyond some 30,000 a second share records that say how many they stand for. Answered ones have a record each for their start and their end. All end by a timeout of a second; queue_size is 400,000, since those that time out do so at once.",
 	take: func(b *bench, r *result) {
 		rates := []int{25_000, 50_000, 100_000, 200_000}
 		if b.full {
@@ -88,6 +88,7 @@ func (b *bench) events(r *result, name string, rate int, answered bool) bool {
 	r.fact(label+"sent later than the rate asks", late.Seconds(), "s")
 	r.fact(label+"records", float64(told.Records), "")
 	r.fact(label+"Collector, share of its core while connections were opened", 100*took.Seconds()/(float64(sent)/float64(rate*each)+late.Seconds()), "%")
+	r.fact(label+"Collector, most memory", peakMB(c.pid()), "MB")
 	return told.Starts == opened && told.Ends == opened && late.Seconds() < 0.1*float64(seconds)
 }
 

@@ -85,6 +85,7 @@ func (b *bench) flood(r *result) {
 	r.fact("their ends in the records", float64(told.Ends), "connections")
 	r.fact("records", float64(told.Records), "")
 	r.fact("Collector, share of one core", share, "%")
+	r.fact("Collector, most memory", peakMB(c.pid()), "MB")
 	r.fact("longest wait for an echo before the flood", calm.Longest.Seconds()*1000, "ms")
 	r.fact("longest wait for an echo during the flood", stressed.Longest.Seconds()*1000, "ms")
 	r.fact("echoes during the flood", float64(stressed.Echoes), "")

@@ -3,5 +3,5 @@ package main
 // lines are all there are, in the order of the page.
 var lines = []line{
 	establishedLine, firstPacketLine, classifyLine, listLine, dropLine,
-	policyLine, requestsLine, connectsLine, streamLine, eventsLine, memoryLine, floodLine,
+	policyLine, requestsLine, connectsLine, streamLine, lookRequestsLine, lookConnectsLine, lookStreamLine, eventsLine, memoryLine, floodLine,
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type tcpLane struct {
 	received       atomic.Int64 // bytes of streams
 	agent          *agent
 	samples        []float64
+	http           bool // what is said is HTTP
 }
 
 const (
@@ -27,6 +29,17 @@ const (
 	asksAnswers = 'a'
 	asksNothing = 's'
 )
+
+// The same in HTTP: the first byte is the request's own.
+var (
+	httpRequest = padded("GET /page HTTP/1.1\r\nHost: www.example.com\r\nX-Padding: ", "\r\n\r\n", requestSize)
+	httpAnswer  = padded("HTTP/1.1 200 OK\r\nContent-Length: 800\r\nX-Padding: ", "\r\n\r\n"+strings.Repeat("b", 800), answerSize)
+	httpUpload  = []byte("POST /up HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 1000000000000000\r\n\r\n")
+)
+
+func padded(head, tail string, size int) []byte {
+	return []byte(head + strings.Repeat("a", size-len(head)-len(tail)) + tail)
+}
 
 func newTCPLane(all *hosts, name string, number int) *tcpLane {
 	l := &tcpLane{name: name, client: all.add(), server: all.add()}
@@ -64,7 +77,13 @@ func (l *tcpLane) serve() {
 			if _, err := io.ReadFull(c, buffer[:1]); err != nil {
 				return
 			}
-			if buffer[0] == asksNothing {
+			answer := make([]byte, answerSize)
+			rest := requestSize
+			switch buffer[0] {
+			case httpRequest[0]:
+				copy(answer, httpAnswer)
+				rest--
+			case asksNothing, httpUpload[0]:
 				for {
 					n, err := c.Read(buffer)
 					l.received.Add(int64(n))
@@ -74,12 +93,13 @@ func (l *tcpLane) serve() {
 				}
 			}
 			for {
-				if _, err := io.ReadFull(c, buffer[:requestSize]); err != nil {
+				if _, err := io.ReadFull(c, buffer[:rest]); err != nil {
 					return
 				}
-				if _, err := c.Write(buffer[:answerSize]); err != nil {
+				if _, err := c.Write(answer); err != nil {
 					return
 				}
+				rest = requestSize
 			}
 		}()
 	}
@@ -90,14 +110,30 @@ func (l *tcpLane) dial(asks byte) net.Conn {
 	var err error
 	l.client.run(func() { c, err = net.DialTimeout("tcp4", l.at, 10*time.Second) })
 	must(err, "%s: connect", l.name)
-	_, err = c.Write([]byte{asks})
-	must(err, "%s: send", l.name)
+	l.begin(c, asks)
 	return c
+}
+
+// begin says what a connection is for.
+func (l *tcpLane) begin(c net.Conn, asks byte) {
+	first := []byte{asks}
+	switch {
+	case l.http && asks == asksAnswers:
+		return
+	case l.http:
+		first = httpUpload
+	}
+	_, err := c.Write(first)
+	must(err, "%s: send", l.name)
 }
 
 func (l *tcpLane) ask(c net.Conn, buffer []byte) {
 	c.SetDeadline(time.Now().Add(10 * time.Second))
-	_, err := c.Write(buffer[:requestSize])
+	request := buffer[:requestSize]
+	if l.http {
+		request = httpRequest
+	}
+	_, err := c.Write(request)
 	must(err, "%s: send a request", l.name)
 	_, err = io.ReadFull(c, buffer[:answerSize])
 	must(err, "%s: receive an answer", l.name)
@@ -129,8 +165,7 @@ func (l *tcpLane) connects(d time.Duration) float64 {
 			for ; time.Now().Before(until); n++ {
 				c, err := net.DialTimeout("tcp4", l.at, 10*time.Second)
 				must(err, "%s: connect", l.name)
-				_, err = c.Write([]byte{asksAnswers})
-				must(err, "%s: send", l.name)
+				l.begin(c, asksAnswers)
 				l.ask(c, buffer)
 				c.Close()
 			}

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,6 +175,12 @@ func TestAPI(t *testing.T) {
 	if status, body := curl(t, socket, "-T", file, "-H", tag, "/v1/policy"); status != "412" {
 		t.Errorf("a tag that is not of the policy in force: %s %s", status, body)
 	}
+	// A reload makes a new API on the same socket.
+	w.signal(t, unix.SIGHUP)
+	w.awaitReady(t, 2)
+	if document := callAPI(t, socket, "/v1/policy")["document"]; document != shut {
+		t.Errorf("after a reload the policy is %q", document)
+	}
 	for _, want := range []string{
 		"call      user 0 (process ", ": POST /v1/rules/temporary done", ": PUT /v1/policy done", "PUT /v1/policy refused: the policy is another one by now",
 		"policy    rolled_back generation", "~ rule 1 ours: layer4.tcp.destination_ports: - 8080",
@@ -180,6 +189,117 @@ func TestAPI(t *testing.T) {
 			content, err := os.ReadFile(auditFile)
 			return err == nil && strings.Contains(string(content), want)
 		})
+	}
+}
+
+// TestAPISubscribers: under a storm of blocked connections, and beside subscribers
+// that are stuck, nobody misses an event without being told. The statistics have what
+// the kernel has counted.
+func TestAPISubscribers(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	p := newPolicy(t, "mode: prevent\nreject: never\nrules: [{name: web, action: allow, layer4: {tcp: 80}}]\n")
+	setting, socket := apiOf(t)
+	w := start(t, l.a, config{policy: string(p), extensions: setting})
+	w.partial = true // most of a storm is counted together
+	const subscribers, stuck = 20, 10
+	subscribe := func() net.Conn {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := c.Write([]byte("GET /v1/events HTTP/1.0\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for range stuck {
+		subscribe()
+	}
+	var followers [subscribers - stuck]follower
+	for i := range followers {
+		go followers[i].read(subscribe())
+	}
+	await(t, "the subscriptions", func() bool { return callAPI(t, socket, "/v1/health")["subscribers"].(float64) == subscribers })
+	storm := l.blockedStorm(t, l.b, l.address(l.a, ipv4, 0))
+	time.Sleep(5 * time.Second)
+	sent := storm.end()
+	var statistics map[string]any
+	var counted float64
+	var kernel int64
+	awaitOr(t, func() bool {
+		kernel = w.metric(t, "weir.connection.verdicts", "weir.verdict")["blocked"]
+		statistics, counted = callAPI(t, socket, "/v1/statistics?window=1h&by=blocked"), 0
+		for _, point := range statistics["series"].([]any) {
+			counted += point.(map[string]any)["blocked"].(float64)
+		}
+		return kernel >= sent && int64(counted) == kernel
+	}, func() {
+		t.Fatalf("%d were sent, the kernel counted %d, the statistics %v, %v were missed", sent, kernel, counted, statistics["missed"])
+	})
+	await(t, "the followers to come to the end", func() bool {
+		last := followers[0].last.Load()
+		for i := range followers {
+			if followers[i].last.Load() != last {
+				return false
+			}
+		}
+		return last > sent/100
+	})
+	for i := range followers {
+		f := &followers[i]
+		if wrong := f.wrong.Load(); wrong != nil {
+			t.Error(*wrong)
+		}
+		t.Logf("a follower was told of %d events, and that it missed %d", f.told.Load(), f.lost.Load())
+	}
+	for cause, n := range callAPI(t, socket, "/v1/health")["lost"].(map[string]any) {
+		if n.(float64) != 0 {
+			t.Errorf("%v records were lost: %s", n, cause)
+		}
+	}
+	t.Logf("%d connections", kernel)
+}
+
+// follower reads events, and sees to it that their numbers follow each other but
+// where it is told of a gap.
+type follower struct {
+	last, told, lost atomic.Int64
+	wrong            atomic.Pointer[string]
+}
+
+func (f *follower) read(c net.Conn) {
+	lines := bufio.NewScanner(c)
+	lines.Buffer(nil, 1<<20)
+	gap := int64(0)
+	for lines.Scan() {
+		line := lines.Text()
+		_, after, found := strings.Cut(line, `{"id":"`)
+		id, rest, _ := strings.Cut(after, `"`)
+		_, number, _ := strings.Cut(id, ".")
+		n, err := strconv.ParseInt(number, 10, 64)
+		switch {
+		case !found:
+			continue // headers, and empty lines where nothing happens
+		case err != nil:
+			wrong := "what is " + line
+			f.wrong.Store(&wrong)
+			return
+		case strings.Contains(rest, `"weir.api.lost"`):
+			_, text, _ := strings.Cut(rest, `"lost":`)
+			lost, _ := strconv.ParseInt(strings.TrimSuffix(text, "}"), 10, 64)
+			f.lost.Add(lost)
+			gap += lost
+			continue
+		}
+		if last := f.last.Load(); last != 0 && n != last+gap+1 {
+			wrong := fmt.Sprintf("event %d follows event %d, and it was told of %d in between", n, last, gap)
+			f.wrong.Store(&wrong)
+		}
+		gap = 0
+		f.told.Add(1)
+		f.last.Store(n)
 	}
 }
 

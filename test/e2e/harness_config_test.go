@@ -38,6 +38,9 @@ func (c *config) yaml(dir string) string {
 	fmt.Fprintf(&b, "receivers:\n  ebpf_connection:\n    interfaces: %s\n    collection_interval: 1s\n",
 		set(c.interfaces, "{include: ["+nearName+"]}"))
 	fmt.Fprintf(&b, "    flow_table: {max_entries: 65536, timeouts: %s}\n", set(c.timeouts, shortTimeouts))
+	if !strings.Contains(c.receiver, "names:") {
+		fmt.Fprintf(&b, "    names: {state_directory: %q}\n", filepath.Join(dir, "state"))
+	}
 	for _, line := range strings.Split(strings.TrimSpace(c.receiver), "\n") {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}

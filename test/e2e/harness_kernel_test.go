@@ -189,3 +189,40 @@ func fds(t *testing.T, pid int) int {
 	}
 	return len(list)
 }
+
+// name is what the kernel calls a program; empty where it is gone.
+func (o object) name(t *testing.T) string {
+	t.Helper()
+	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(o.id))
+	if err != nil {
+		return ""
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Name
+}
+
+// entries is how many entries a process's map of that name has.
+func entries(t *testing.T, pid int, name string) int {
+	t.Helper()
+	n := 0
+	for o, what := range objects(t, pid) {
+		if what != "map "+name {
+			continue
+		}
+		m, err := ebpf.NewMapFromID(ebpf.MapID(o.id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+		all := m.Iterate()
+		for all.Next(&key, &value) {
+			n++
+		}
+	}
+	return n
+}

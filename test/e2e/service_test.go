@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -32,7 +33,11 @@ func TestService(t *testing.T) {
 	}
 	l := newLab(t)
 	p := newPolicy(t, shut8080)
-	w := &weir{dir: t.TempDir(), host: l.a, partial: true, config: config{policy: string(p), checked: true}}
+	api, socket := apiOf(t)
+	w := &weir{dir: t.TempDir(), host: l.a, partial: true, config: config{
+		policy: string(p), checked: true, extensions: api,
+		extension: fmt.Sprintf("audit: {path: %q}", filepath.Join(t.TempDir(), "log", "audit.log")),
+	}}
 	w.logs.path = signalFile(w.dir, "logs")
 	if err := os.WriteFile(w.file("config.yaml"), []byte(w.config.yaml(w.dir)), 0o600); err != nil {
 		t.Fatal(err)
@@ -64,6 +69,9 @@ func TestService(t *testing.T) {
 		}
 		w.awaitReady(t, ready+1)
 		l.enforces(t, shut8080)
+		if h := callAPI(t, socket, "/v1/health"); h["mode"] != "prevent" {
+			t.Errorf("health: %v", h)
+		}
 	}
 	run(weirBinary(t))
 	kept := l.connect(t, l.a, l.b, netip.AddrPortFrom(l.address(l.b, ipv4, 1), 9090))

@@ -94,7 +94,9 @@ func (i *Inspector) open(of *Connection) *conn {
 	i.byStream[&c.streams] = c
 	i.link(c)
 	i.judge(c)
-	c.told = c.judged // the flow table has found the same
+	if !of.Pending {
+		c.told = c.judged // the flow table has found the same
+	}
 	if of.Own {
 		i.lose(c, policy.NotSeen)
 	}

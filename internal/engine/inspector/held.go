@@ -29,6 +29,11 @@ func (i *Inspector) weigh(c *conn) {
 	}
 }
 
+// Holding is how many connections are remembered, and how many bytes are held for them.
+func (i *Inspector) Holding() (connections, bytes int) {
+	return len(i.byID), i.held + i.budget.Used()
+}
+
 func (i *Inspector) setHeld(c *conn, n int) {
 	i.held += n - c.held
 	switch {

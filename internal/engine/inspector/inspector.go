@@ -72,6 +72,9 @@ type Connection struct {
 	// Own: of Weir's own process. It is never looked into.
 	Own      bool
 	Loopback bool
+	// Pending: the flow table waits for facts of it, names among them, which it does not
+	// know.
+	Pending bool
 	// Kept: it was already allowed, or open when Weir first attached.
 	Kept bool
 }

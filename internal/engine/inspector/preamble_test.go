@@ -2,9 +2,10 @@ package inspector_test
 
 import (
 	"crypto/tls"
-	"github.com/weirnet/weir/internal/engine/inspector"
 	"slices"
 	"testing"
+
+	"github.com/weirnet/weir/internal/engine/inspector"
 )
 
 // What is meant comes behind a preamble, and is judged anew.

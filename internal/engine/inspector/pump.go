@@ -49,7 +49,7 @@ func (i *Inspector) segment(c *conn, p *Packet) {
 		if flags&packet.SYN != 0 {
 			seq++
 		}
-		end := placeOf(s, seq+uint32(len(p.Payload)))
+		end := c.placeOf(p.End, seq+uint32(len(p.Payload)))
 		if p.Missing > 0 {
 			end += uint64(p.Missing)
 			s.Passed(end)
@@ -80,13 +80,14 @@ func (c *conn) makeUp(l *LeftOut) {
 	}
 }
 
-// placeOf is the offset of a sequence number near to where the stream is.
-func placeOf(s *stream.Stream, seq uint32) uint64 {
-	at := s.Offset()
-	if at == everything {
+// placeOf is the offset of a sequence number near to what came last of an end: the
+// stream itself may be far ahead, at the end of a body that is skipped.
+func (c *conn) placeOf(end int, seq uint32) uint64 {
+	s, near := c.streams.Stream(end), c.seen[end]
+	if s.Offset() == everything {
 		return 0
 	}
-	return at + uint64(int64(int32(seq-s.Sequence(at))))
+	return uint64(max(0, int64(near)+int64(int32(seq-s.Sequence(near)))))
 }
 
 // pump shows the readers what has come, until none can go on.

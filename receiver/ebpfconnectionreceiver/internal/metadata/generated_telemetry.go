@@ -37,6 +37,11 @@ type TelemetryBuilder struct {
 	WeirEventsLost          metric.Int64ObservableCounter
 	WeirFlowTableCapacity   metric.Int64ObservableGauge
 	WeirFlowTableEntries    metric.Int64ObservableGauge
+	WeirInspectConnections  metric.Int64ObservableGauge
+	WeirInspectHeld         metric.Int64ObservableGauge
+	WeirInspectLimited      metric.Int64ObservableCounter
+	WeirInspectOpened       metric.Int64ObservableCounter
+	WeirInspectUntaken      metric.Int64ObservableCounter
 	WeirPolicyLastErrorTime metric.Float64ObservableGauge
 	WeirQueueLength         metric.Int64ObservableGauge
 }
@@ -187,6 +192,81 @@ func (builder *TelemetryBuilder) RegisterWeirFlowTableEntriesCallback(cb metric.
 	return nil
 }
 
+// RegisterWeirInspectConnectionsCallback sets callback for observable WeirInspectConnections metric.
+func (builder *TelemetryBuilder) RegisterWeirInspectConnectionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirInspectConnections, obs: o})
+		return nil
+	}, builder.WeirInspectConnections)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirInspectHeldCallback sets callback for observable WeirInspectHeld metric.
+func (builder *TelemetryBuilder) RegisterWeirInspectHeldCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirInspectHeld, obs: o})
+		return nil
+	}, builder.WeirInspectHeld)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirInspectLimitedCallback sets callback for observable WeirInspectLimited metric.
+func (builder *TelemetryBuilder) RegisterWeirInspectLimitedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirInspectLimited, obs: o})
+		return nil
+	}, builder.WeirInspectLimited)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirInspectOpenedCallback sets callback for observable WeirInspectOpened metric.
+func (builder *TelemetryBuilder) RegisterWeirInspectOpenedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirInspectOpened, obs: o})
+		return nil
+	}, builder.WeirInspectOpened)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirInspectUntakenCallback sets callback for observable WeirInspectUntaken metric.
+func (builder *TelemetryBuilder) RegisterWeirInspectUntakenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirInspectUntaken, obs: o})
+		return nil
+	}, builder.WeirInspectUntaken)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterWeirPolicyLastErrorTimeCallback sets callback for observable WeirPolicyLastErrorTime metric.
 func (builder *TelemetryBuilder) RegisterWeirPolicyLastErrorTimeCallback(cb metric.Float64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -307,6 +387,36 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_weir_flow_table_entries",
 		metric.WithDescription("Connections that the flow table holds. [Development]"),
 		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirInspectConnections, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_inspect_connections",
+		metric.WithDescription("Connections of which something is remembered to look into them. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirInspectHeld, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_inspect_held",
+		metric.WithDescription("Memory held for bytes of connections and by parsers. [Development]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirInspectLimited, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_inspect_limited",
+		metric.WithDescription("Connections of which less was found out than there was, by cause. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirInspectOpened, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_inspect_opened",
+		metric.WithDescription("Connections that were looked into. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirInspectUntaken, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_inspect_untaken",
+		metric.WithDescription("Findings about connections that the kernel did not take, by cause. [Development]"),
+		metric.WithUnit("{settlement}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirPolicyLastErrorTime, err = builder.meter.Float64ObservableGauge(

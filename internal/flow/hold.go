@@ -1,0 +1,74 @@
+package flow
+
+import (
+	"github.com/weirnet/weir/internal/packet"
+	"github.com/weirnet/weir/internal/policy"
+)
+
+// Hold says that packets of connections whose verdict needs facts wait for it, in
+// prevent mode, of those that open from then on.
+type Hold struct {
+	On bool
+	// OnOpening: from the first packet on, a SYN too.
+	OnOpening bool
+	// OpenUntil: a TCP connection that is first seen in the middle before then was open
+	// already.
+	OpenUntil int64
+}
+
+// SetHold puts that in force. While it is on, what needs facts and cannot be held is
+// judged as if they could not be had.
+func (t *Tracker) SetHold(h Hold) { t.hold = h }
+
+// mayHold says whether a connection that p opens is held, should the policy need
+// facts of it. accepted: p is the answer to a SYN that was seen.
+func (h Hold) mayHold(p *packet.Packet, e *entry, accepted bool) bool {
+	if !h.On || isLater(p) || e.own || e.loopback {
+		return false
+	}
+	if p.Protocol == packet.TCP {
+		return accepted || !p.HasOddFlags && p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN
+	}
+	return p.Protocol == packet.UDP || h.OnOpening
+}
+
+// judgeFirst judges a connection that p opens, and says whether it is held or looked
+// into.
+func (t *Tracker) judgeFirst(e *entry, p *packet.Packet, accepted bool, now int64) decision {
+	e.held = t.hold.mayHold(p, e, accepted)
+	d := t.judge(e, now)
+	e.held = e.held && e.prevent && e.reason == ReasonPending
+	e.looked = !e.held && t.look.wants(p, e, accepted)
+	return d
+}
+
+// wasOpenBefore says whether a connection of which the first packet was just seen
+// began before.
+func (t *Tracker) wasOpenBefore(e *entry) bool {
+	return t.cause == 0 && e.tables == 0 && e.tuple.Protocol == packet.TCP && e.first < t.hold.OpenUntil && !e.own && !e.loopback
+}
+
+// walkLost is the walk where facts cannot be had.
+func (t *Tracker) walkLost(cause policy.Cause) policy.Decision {
+	t.counters[Unheld]++
+	t.facts.Application = policy.Lost[policy.Application](cause)
+	return t.version.policy.Walk(&t.facts)
+}
+
+// holdPacket says what becomes of a packet of a connection that is held.
+func (t *Tracker) holdPacket(e *entry, p *packet.Packet) Result {
+	if p.IsFragment {
+		if t.version.policy.OnError.For(policy.Malformed) == policy.Allow {
+			t.counters[HeldFragmentPassed]++
+			return Result{}
+		}
+		t.counters[HeldFragmentDropped]++
+		return Result{Drop: true}
+	}
+	if p.Protocol == packet.TCP && p.PayloadLength == 0 &&
+		!(flagged(p, packet.SYN) && t.hold.OnOpening && e.verdict == Pending) {
+		return Result{}
+	}
+	t.counters[HeldPackets]++
+	return Result{Held: true}
+}
