@@ -1,3 +1,5 @@
 package datapath
 
-//go:generate ../../scripts/bpf-other-layout.sh testdata/other_layout.o
+//go:generate ../../scripts/bpf-other-layout.sh connections.c testdata/other_layout.o
+//go:generate ../../scripts/bpf-other-layout.sh look.c testdata/other_layout_look.o
+//go:generate ../../scripts/bpf-other-layout.sh hold.c testdata/other_layout_hold.o

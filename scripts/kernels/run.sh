@@ -17,8 +17,9 @@ trap 'rm -rf "$work"' EXIT
 # kernel is compared with the references on fewer packets.
 skipped='^(TestMany|TestLarge|TestClassBench|TestMutants|TestSwapTestSees|TestForeignPins)'
 fewer='-weir.frames=20000 -weir.sequences=300'
-# Lives of the Collector: enforced with it dead, unloaded, its own exports, reset.
-whole='^(TestDeadAgent|TestUnloadLeavesNothing|TestExport|TestRefusedAtOnce)$'
+# Lives of the Collector: enforced with it dead, unloaded, its own exports, reset; and
+# devices that few kernels in use for tests have: VLANs, VRFs, VXLAN.
+whole='^(TestDeadAgent|TestUnloadLeavesNothing|TestExport|TestRefusedAtOnce|TestVLANs|TestVLANBlocked|TestVLANRouter|TestOpenInVLAN|TestVLANInVRF|TestVRFs|TestEnslaved|TestOpenInVRF|TestOverlay)$'
 
 scripts/kernels/tests.sh "$work/tests"
 cat >"$work/tests/tests/list" <<LIST

@@ -24,9 +24,11 @@ var otherBinary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	folder := filepath.Join(root, "build") // as make build left it
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
-		filepath.Join(root, "bpf/connections_bpfel.o"): filepath.Join(root, "internal/datapath/testdata/other_layout.o"),
-	}})
+	replace := map[string]string{}
+	for object, other := range map[string]string{"connections": "other_layout.o", "look": "other_layout_look.o", "hold": "other_layout_hold.o"} {
+		replace[filepath.Join(root, "bpf", object+"_bpfel.o")] = filepath.Join(root, "internal/datapath/testdata", other)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
