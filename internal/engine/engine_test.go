@@ -117,7 +117,7 @@ func start(t *testing.T, text string, changes ...func(*Config)) (*Engine, *colle
 	return e, c
 }
 
-func load(t *testing.T, text string) *policy.Policy {
+func load(t testing.TB, text string) *policy.Policy {
 	t.Helper()
 	p, _, err := policy.Load(policy.Document{Name: "policy.yaml", Content: []byte(text)})
 	if err != nil {
