@@ -77,8 +77,10 @@ func riders(t testing.TB) []rider {
 		certificate("expired", "expired: false", expired),
 		certificate("self-signed", "self_signed: false", alone),
 		certificate("of another name", "subject_names: a.example", named),
-		{name: "SSH software", rule: "ssh: {software: OpenSSH_9*}", port: 22, preface: "SSH-2.0-OpenSSH_9.2\r\n",
-			allowed: "SSH-2.0-OpenSSH_9.6\r\n", blocked: "SSH-2.0-dropbear_202\r\n"},
+		{
+			name: "SSH software", rule: "ssh: {software: OpenSSH_9*}", port: 22, preface: "SSH-2.0-OpenSSH_9.2\r\n",
+			allowed: "SSH-2.0-OpenSSH_9.6\r\n", blocked: "SSH-2.0-dropbear_202\r\n",
+		},
 		{name: "DNS name", rule: "dns: a.example", port: 53, allowed: framedQuery("a.example", 1), blocked: framedQuery("b.example", 1)},
 		{name: "DNS type", rule: "dns: {types: A}", port: 53, allowed: framedQuery("a.example", 1), blocked: framedQuery("a.example", 16)},
 	}
