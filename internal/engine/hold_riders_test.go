@@ -19,10 +19,9 @@ import (
 
 // rider is what is said in a connection, and judged.
 type rider struct {
-	name   string
-	rule   string // allows what is allowed
-	layer4 string // the policy's other rules
-	port   uint16
+	name string
+	rule string // allows what is allowed
+	port uint16
 	// allowed and blocked are what is judged: said by the client, or, with preface,
 	// by the server to what the client says first, which passes.
 	allowed, blocked string

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func (l *lab) servePages(t *testing.T, h *host, at netip.AddrPort) *pages {
 func (h *host) client() *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 100,
-		Dial: func(_, address string) (c net.Conn, err error) {
+		DialContext: func(_ context.Context, _, address string) (c net.Conn, err error) {
 			h.run(func() { c, err = net.DialTimeout("tcp", address, patience) })
 			return c, err
 		},
