@@ -67,6 +67,10 @@ weirctl: ## bin/weirctl, the command-line companion (docs/weirctl.md)
 	@mkdir -p bin
 	go build -ldflags='-s -w' -o bin/weirctl ./cmd/weirctl
 
+.PHONY: deb
+deb: build weirctl ## a Debian package of both: bin/weir_VERSION_ARCHITECTURE.deb
+	@scripts/deb.sh bin
+
 .PHONY: cross
 cross: ## build for arm64, and the policy language for WebAssembly
 	GOARCH=arm64 go build ./...
