@@ -90,7 +90,7 @@ int hold_return(struct __sk_buff *skb) {
     count(COUNT_HELD_STALE);
     return TC_ACT_SHOT;
   }
-  if (!turned && *(volatile __u32 *)&l->away)
+  if (!turned && !(handle.where & HANDLE_PART) && *(volatile __u32 *)&l->away)
     __sync_fetch_and_sub(&l->away, 1);
   // The last packet of one that is blocked; of others a later packet lets go.
   __u32 is_last = l->done && !l->away && (f->flags & FLOW_DROP) && !turned;

@@ -24,6 +24,7 @@ enum handle_flags {
   // Set by user space.
   HANDLE_DROPPED = 1 << 3, // it is only to be known that it is not away any more
   HANDLE_TURNED = 1 << 4,  // it goes to the sender
+  HANDLE_PART = 1 << 5,    // the beginning of a packet that is still away
 };
 
 // Named here so that the compiler describes them to the Go bindings.

@@ -157,6 +157,7 @@ const (
 	HoldHandleFlagsHANDLE_BARE        HoldHandleFlags = 4
 	HoldHandleFlagsHANDLE_DROPPED     HoldHandleFlags = 8
 	HoldHandleFlagsHANDLE_TURNED      HoldHandleFlags = 16
+	HoldHandleFlagsHANDLE_PART        HoldHandleFlags = 32
 )
 
 type HoldHoldHandle struct {

@@ -1,8 +1,9 @@
-// Command weirctl is the companion of Weir for what has to work without the
-// Collector.
+// Command weirctl is the companion of Weir: it asks and changes a running one through
+// its API, and does what has to work without the Collector.
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,12 @@ const (
 	exitFound   = 4 // what --exit-code looks for was found
 )
 
+// Groups of commands.
+const (
+	liveGroup  = "live"
+	aloneGroup = "alone"
+)
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, datapath.Unload)) }
 
 // unloader is datapath.Unload.
@@ -31,22 +38,32 @@ func run(arguments []string, in io.Reader, out, complaints io.Writer, unload unl
 	root := &cobra.Command{
 		Use:   "weirctl",
 		Short: "Companion of Weir, the connection firewall",
-		Long: `Checks, compares and tries policies, replays captures, makes a policy of what was
-seen, prints configurations, and takes away what Weir left in the kernel. None of it
-needs a running Weir; unload needs root, all else nothing.
+		Long: `Asks and changes a running Weir through its API, for root and the user that runs
+Weir. Without one, and without rights, it checks, compares and tries policies, replays
+captures, makes a policy of what was seen, and prints configurations; unload, for
+root, takes away what Weir left in the kernel.
 
 Exit codes: 0 done; 1 failed, or a policy has errors; 2 usage; 3 a Weir runs;
-4 with --exit-code: differences, or something that would be blocked.`,
+4 with --exit-code: differences, or something that would be blocked; of apply: it
+does not stay.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().Bool("json", false, "print JSON")
-	root.AddCommand(policyCommand(), evaluateCommand(), replayCommand(), suggestCommand(), configCommand(), unloadCommand(unload))
+	root.AddGroup(&cobra.Group{ID: liveGroup, Title: "Of a running Weir:"})
+	root.AddCommand(statusCommand(), applyCommand(), confirmCommand(), rollBackCommand(), rulesCommand(), revokeCommand(),
+		temporaryCommand("allow", "Allow connections for a time"), temporaryCommand("block", "Block connections for a time"),
+		connectionsCommand(), eventsCommand(), topCommand())
+	root.AddGroup(&cobra.Group{ID: aloneGroup, Title: "Without one:"})
+	for _, c := range []*cobra.Command{policyCommand(), evaluateCommand(), replayCommand(), suggestCommand(), configCommand(), unloadCommand(unload)} {
+		c.GroupID = aloneGroup
+		root.AddCommand(c)
+	}
 	root.SetArgs(arguments)
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(complaints)
-	err := root.Execute()
+	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return 0
 	}

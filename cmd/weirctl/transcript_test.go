@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write what the commands of the transcripts print")
@@ -43,6 +44,9 @@ func TestTranscripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := weirctlInPath(t)
+	b := newBench(t)
+	b.tells()
+	t.Setenv(socketVariable, b.socket)
 	blocks := 0
 	for _, page := range append(pages, docs...) {
 		text, err := os.ReadFile(page)
@@ -52,7 +56,7 @@ func TestTranscripts(t *testing.T) {
 		written := transcripts.ReplaceAllStringFunc(string(text), func(block string) string {
 			blocks++
 			body := transcripts.FindStringSubmatch(block)[1]
-			got := replayTranscript(t, root, folder, body)
+			got := b.settled(replayTranscript(t, root, folder, body))
 			if got != body && !*update {
 				t.Errorf("%s:\n%s\nprints\n%s", page, body, got)
 			}
@@ -67,6 +71,22 @@ func TestTranscripts(t *testing.T) {
 	if blocks == 0 {
 		t.Error("there are no blocks: the pages are not read as they should be")
 	}
+}
+
+// now is any time of these days, of which transcripts have the same one.
+var (
+	now = func() *regexp.Regexp {
+		day := func(hours time.Duration) string { return time.Now().UTC().Add(hours * time.Hour).Format(time.DateOnly) }
+		return regexp.MustCompile("(" + day(-1) + "|" + day(1) + `) \d\d:\d\d:\d\d`)
+	}()
+	process = regexp.MustCompile(`\(process \d+\)`)
+)
+
+// settled is what commands print with what is another each time replaced.
+func (b *bench) settled(text string) string {
+	text = now.ReplaceAllString(text, "2026-05-04 03:02:01")
+	text = process.ReplaceAllString(text, "(process 4711)")
+	return strings.ReplaceAll(text, b.dir, "/etc/weir")
 }
 
 // weirctlInPath makes a folder in which this test binary is weirctl.

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/packet"
@@ -72,7 +73,9 @@ const (
 	// while there is traffic nobody wakes the reader.
 	copyInterval = time.Millisecond
 	// So often in vain, and it sleeps until it is woken.
-	idleLooks   = 20
+	idleLooks = 20
+	// The longest that CatchUp waits: a reader that is so far behind loses copies.
+	catchUpWait = 50 * time.Millisecond
 	copyBatch   = 1024
 	copyPayload = 1 << 20 // bytes of a batch
 )
@@ -81,36 +84,65 @@ const (
 // rest. The slice and the payloads are valid during the call only.
 func (d *Datapath) ReadCopies(handle func([]Copy)) error {
 	r := copyReader{d: d, clock: newClock(), payload: make([]byte, 0, copyPayload), batch: make([]Copy, 0, copyBatch), handle: handle}
+	d.copies.SetDeadline(time.Unix(1, 0)) // so that reading does not wait
+	d.readsCopies.Store(true)
+	defer d.readsCopies.Store(false)
 	idle := 0
 	for {
-		if d.copies.AvailableBytes() == 0 {
-			if idle++; idle < idleLooks {
-				time.Sleep(copyInterval)
-				continue
-			}
-			r.clock.adjust()
-			if err := d.objects.ReaderSleeps.Put(uint32(0), uint32(1)); err != nil {
-				return fmt.Errorf("ask to be woken for copies: %w", err)
-			}
-		} else {
+		if d.copies.AvailableBytes() > 0 {
 			idle = 0
+		} else if idle++; idle >= idleLooks {
+			r.clock.adjust()
+			if err := d.sleepUntilCopied(); err != nil {
+				return err
+			}
 		}
-		until := time.Now()
-		if idle > 0 && d.copies.AvailableBytes() == 0 {
-			// A copy that was being made just now may not have seen the wish.
-			until = until.Add(readInterval)
-		}
-		err := r.drain(until)
+		err := r.drain()
 		if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, os.ErrClosed) {
 			return nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != nil {
 			return fmt.Errorf("read copies: %w", err)
 		}
-		if idle == 0 {
-			time.Sleep(copyInterval)
+		if idle < idleLooks {
+			select {
+			case <-d.hurry:
+			case <-time.After(copyInterval):
+			}
 		}
 	}
+}
+
+// sleepUntilCopied returns when there is a copy, or after a while.
+func (d *Datapath) sleepUntilCopied() error {
+	if err := d.objects.ReaderSleeps.Put(uint32(0), uint32(1)); err != nil {
+		return fmt.Errorf("ask to be woken for copies: %w", err)
+	}
+	// A copy that was being made just now may not have seen the wish.
+	fds := [1]unix.PollFd{{Fd: int32(d.objects.Copies.FD()), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds[:], int(readInterval/time.Millisecond)); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait for copies: %w", err)
+	}
+	return nil
+}
+
+// CatchUp returns when what had been copied before the call was handed over and
+// handled, so that nothing that comes after it is judged without. The handler of
+// ReadCopies must not wait for the caller. CatchUp waits for no more than some ten
+// milliseconds, and for nothing while nobody reads.
+func (d *Datapath) CatchUp() {
+	for until := time.Now().Add(catchUpWait); d.copies.AvailableBytes() > 0; time.Sleep(20 * time.Microsecond) {
+		if !d.readsCopies.Load() || time.Now().After(until) {
+			return
+		}
+		select {
+		case d.hurry <- struct{}{}:
+		default: // it was told
+		}
+	}
+	// What was taken out of the ring buffer is handled before this is unlocked.
+	d.copying.Lock()
+	d.copying.Unlock() //nolint:staticcheck // it is waited for, not guarded
 }
 
 // StopReadingCopies lets ReadCopies hand over what is there and return.
@@ -125,20 +157,23 @@ type copyReader struct {
 	handle  func([]Copy)
 }
 
-// drain reads what is there, and waits until then where there is nothing.
-func (r *copyReader) drain(until time.Time) error {
-	r.d.copies.SetDeadline(until)
-	for {
+// drain reads and hands over what is there, in so many copies at most as are handled
+// at once.
+func (r *copyReader) drain() error {
+	r.d.copying.Lock()
+	defer r.d.copying.Unlock()
+	defer r.flush()
+	for range copyBatch {
 		err := r.d.copies.ReadInto(&r.record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
 		if err != nil {
-			r.flush()
 			return err
 		}
 		r.take(r.record.RawSample)
-		if r.d.copies.AvailableBytes() == 0 {
-			r.flush()
-		}
 	}
+	return nil
 }
 
 func (r *copyReader) flush() {
@@ -203,8 +238,8 @@ func (r *copyReader) decode(k *bpf.ConnectionsCopy) Copy {
 		Fragment: k.Flags&uint8(bpf.ConnectionsCopyFlagsCOPY_FRAGMENT) != 0,
 	}
 	for end := range 2 {
-		c.HasInitial[end] = k.Tcp&uint32(bpf.ConnectionsFlowTcpTCP_SYN)<<end != 0
-		c.HasAcked[end] = k.Tcp&uint32(bpf.ConnectionsFlowTcpTCP_ACKS)<<end != 0
+		c.HasInitial[end] = k.Tcp&(uint32(bpf.ConnectionsFlowTcpTCP_SYN)<<end) != 0
+		c.HasAcked[end] = k.Tcp&(uint32(bpf.ConnectionsFlowTcpTCP_ACKS)<<end) != 0
 	}
 	return c
 }

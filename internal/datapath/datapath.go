@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -64,7 +65,12 @@ type Datapath struct {
 	inner    map[string]*ebpf.MapSpec // templates of the table maps
 	events   *ringbuf.Reader
 	copies   *ringbuf.Reader
-	sweep    sync.Mutex
+	// copying is locked while copies are taken out and handled. hurry has the reader
+	// look at once.
+	copying     sync.Mutex
+	readsCopies atomic.Bool
+	hurry       chan struct{}
+	sweep       sync.Mutex
 
 	looking sync.Mutex
 	look    *ebpf.Program // copies packets; nil: none are wanted
@@ -128,7 +134,10 @@ func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Datapath{config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}, readable: map[string]*ebpf.Map{}}
+	d := &Datapath{
+		config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}, readable: map[string]*ebpf.Map{},
+		hurry: make(chan struct{}, 1),
+	}
 	d.noted = noted{flags: map[int]uint32{}, vlans: map[bpf.ConnectionsVlanKey]uint32{}}
 	if err := d.load(); err != nil {
 		lock.Close()

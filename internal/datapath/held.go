@@ -35,7 +35,8 @@ type Held struct {
 type HeldPacket struct {
 	data      []byte // virtio header and frame
 	network   int    // where the IP header begins, in the frame
-	payload   int    // where its payload is
+	transport int    // where the transport header is, in data
+	payload   int    // where its payload is, in data
 	bytes     int
 	tuple     packet.Tuple
 	seq, ack  uint32
@@ -233,6 +234,7 @@ func (r *heldReader) take(data []byte, now time.Time) {
 		held.Segment = frame.GSOSize
 	}
 	held.Payload = p.CapturedPayload(frame.Data)
+	held.packet.transport = vnetHeader + p.Transport
 	held.packet.payload, held.packet.bytes = vnetHeader+p.Payload, len(held.Payload)
 	held.Time = now
 	if p.Protocol == packet.TCP && p.TCPFlags&packet.ACK != 0 && !(held.HasAcked[held.End] && int32(p.Ack-held.Acked[held.End]) < 0) {
@@ -254,8 +256,8 @@ func (r *heldReader) copy(f *heldFlow, p *packet.Packet) Copy {
 		Seq:      p.Seq, Ack: p.Ack, Flags: p.TCPFlags, Initial: k.Initial, Acked: k.Acked,
 	}
 	for end := range 2 {
-		c.HasInitial[end] = k.Tcp&uint32(bpf.ConnectionsFlowTcpTCP_SYN)<<end != 0
-		c.HasAcked[end] = k.Tcp&uint32(bpf.ConnectionsFlowTcpTCP_ACKS)<<end != 0
+		c.HasInitial[end] = k.Tcp&(uint32(bpf.ConnectionsFlowTcpTCP_SYN)<<end) != 0
+		c.HasAcked[end] = k.Tcp&(uint32(bpf.ConnectionsFlowTcpTCP_ACKS)<<end) != 0
 	}
 	return c
 }

@@ -224,7 +224,7 @@ func TestHeldAlongWays(t *testing.T) {
 			j.mu.Lock()
 			for _, p := range j.kept {
 				if string(p.Payload()) == "another" {
-					if err := j.d.Reset(p); err != nil {
+					if err := j.d.Reset(p, p.seq); err != nil {
 						t.Error(err)
 					}
 					break

@@ -287,7 +287,7 @@ func TestReset(t *testing.T) {
 					if r, err := j.d.Settle([]Settlement{j.verdict(h, 2)}); err != nil || r[0] != Settled {
 						j.t.Error(r, err)
 					}
-					if err := j.d.Reset(h.Packet()); err != nil {
+					if err := j.d.Reset(h.Packet(), h.Seq); err != nil {
 						j.t.Error(err)
 					}
 				})

@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,20 +24,73 @@ func (d *Datapath) Drop(p *HeldPacket) error {
 }
 
 // Reset gives the packet up and ends its connection, which is to be blocked by then:
-// each end gets an RST as if from the other. It must be the first of its sender's
-// packets that are not released, or the receiver does not believe it (RFC 5961
-// section 3.2). Packets of other protocols than TCP are dropped.
-func (d *Datapath) Reset(p *HeldPacket) error {
+// each end gets an RST as if from the other. The receiver believes it only at the
+// number that it expects next (RFC 5961 section 3.2). Packets of other protocols than
+// TCP are dropped.
+func (d *Datapath) Reset(p *HeldPacket, expected uint32) error {
 	if p.protocol != packet.TCP {
 		return d.Drop(p)
 	}
-	toReceiver := p.rst(p.tuple, p.seq, p.ack, packet.RST|p.flags&packet.ACK)
+	toReceiver := p.rst(p.tuple, expected, p.ack, packet.RST|p.flags&packet.ACK)
 	toSender := p.rst(p.tuple.Reversed(), p.ack, 0, packet.RST)
 	if p.flags&packet.ACK == 0 {
 		toSender = p.rst(p.tuple.Reversed(), 0, p.after, packet.RST|packet.ACK)
 	}
 	setHandle(toSender, uint32(bpf.HoldHandleFlagsHANDLE_TURNED))
 	return errors.Join(d.writeHeld(toSender), d.writeHeld(toReceiver))
+}
+
+// IsOpening says whether it asks for a connection: a SYN that answers none.
+func (p *HeldPacket) IsOpening() bool {
+	return p.protocol == packet.TCP && p.flags&(packet.SYN|packet.ACK) == packet.SYN
+}
+
+// Refuse gives the packet up, which is one that IsOpening, and tells its sender.
+func (d *Datapath) Refuse(p *HeldPacket) error {
+	answer := p.rst(p.tuple.Reversed(), 0, p.after, packet.RST|packet.ACK)
+	setHandle(answer, uint32(bpf.HoldHandleFlagsHANDLE_TURNED))
+	return errors.Join(d.writeHeld(answer), d.Drop(p))
+}
+
+// ReleaseBeginning sends on the first bytes of what a TCP segment carries, fewer than
+// all. The packet itself is to be released, dropped or reset all the same.
+func (d *Datapath) ReleaseBeginning(p *HeldPacket, n int) error {
+	b := p.beginning(n)
+	setHandle(b, uint32(bpf.HoldHandleFlagsHANDLE_PART))
+	return d.writeHeld(b)
+}
+
+// beginning is a packet with the first n bytes of the payload, and without a FIN,
+// which comes after all.
+func (p *HeldPacket) beginning(n int) []byte {
+	b := bytes.Clone(p.data[:p.payload+n])
+	ip := b[vnetHeader+p.network:]
+	if p.ipVersion == 4 {
+		header := int(ip[0]&15) * 4
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+		ip[10], ip[11] = 0, 0
+		binary.BigEndian.PutUint16(ip[10:], ^checksum(0, ip[:header]))
+	} else {
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
+	}
+	segment := b[p.transport:]
+	segment[13] &^= packet.FIN | packet.PSH
+	pseudo := uint32(checksum(0, p.tuple.Source.AsSlice())) + uint32(checksum(0, p.tuple.Destination.AsSlice())) +
+		uint32(packet.TCP) + uint32(len(segment))
+	field := segment[16:18]
+	if size := int(binary.NativeEndian.Uint16(b[4:])); size > 0 && n > size {
+		// It is cut into segments later, which get their checksums then.
+		binary.BigEndian.PutUint16(field, checksum(pseudo, nil))
+		return b
+	}
+	clear(b[:vnetHeader])
+	field[0], field[1] = 0, 0
+	even := segment
+	if len(even)%2 == 1 {
+		even = append(bytes.Clone(even), 0)
+	}
+	binary.BigEndian.PutUint16(field, ^checksum(pseudo, even))
+	return b
 }
 
 func setHandle(data []byte, flags uint32) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weirnet/weir/internal/flow"
+	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -43,6 +44,15 @@ func (v *version) rejectOf(rule uint32) uint8 {
 		return flow.RejectByPolicy
 	}
 	return v.rejects[rule]
+}
+
+// answers says whether whom a rule blocks is answered, as bpf/judge.h has it.
+func (v *version) answers(reject uint8, d packet.Direction) bool {
+	if reject != flow.RejectByPolicy {
+		return reject == flow.RejectYes
+	}
+	mode := v.policy.Reject
+	return mode == policy.RejectAlways || mode == policy.RejectOutbound && d == packet.Outbound
 }
 
 func rejectsOf(p *policy.Policy) []uint8 {

@@ -71,7 +71,7 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 	if err != nil {
 		return fmt.Errorf("compile the policy: %w", err)
 	}
-	v := &version{generation: generation, policy: p, rules: tables.Rules, rejects: rejectsOf(p), back: back}
+	v := &version{generation: generation, policy: p, rules: tables.Rules, rejects: rejectsOf(p), byName: needs(p)["names"], back: back}
 	if err := e.beginHold(p); err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func start(t *testing.T, text string, changes ...func(*Config)) (*Engine, *colle
 	return e, c
 }
 
-func load(t *testing.T, text string) *policy.Policy {
+func load(t testing.TB, text string) *policy.Policy {
 	t.Helper()
 	p, _, err := policy.Load(policy.Document{Name: "policy.yaml", Content: []byte(text)})
 	if err != nil {
@@ -179,9 +179,9 @@ func TestRecordsOfAConnection(t *testing.T) {
 
 func TestMissingCapability(t *testing.T) {
 	e, _ := start(t, "")
-	const rules = "rules: [{name: web, action: allow, layer7: {http: [example.com]}}]"
+	const rules = "rules: [{name: web, action: allow, layer7: {ssh: {public_keys: 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU'}}}]"
 	err := e.Apply(2, load(t, "mode: prevent\n"+rules), nil)
-	if err == nil || !strings.Contains(err.Error(), "http") || !strings.Contains(err.Error(), "web") {
+	if err == nil || !strings.Contains(err.Error(), "ssh.public_keys") || !strings.Contains(err.Error(), "web") {
 		t.Fatalf("error %v, want the capability and the rule", err)
 	}
 	if e.Stats().Generation != 0 {

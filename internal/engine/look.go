@@ -32,6 +32,7 @@ type look struct {
 	of               []*lookedAt
 	counts           lookCounts
 	holding          map[uint64]*lookedAt // those of which packets are held
+	showing          *lookedAt            // its next packet is shown to the inspector
 	maxWait          time.Duration        // of a packet that is held
 	heldCounts       heldCounts
 	said             pendingExchanges
@@ -55,6 +56,10 @@ type lookedAt struct {
 	// credit is what the kernel may still copy of each end.
 	credit [2]int
 	tcp    bool
+	// direction is that of the connection.
+	direction packet.Direction
+	// skipped: bytes of an end may have passed without being seen.
+	skipped [2]bool
 	// hold is what is held of it; nil where nothing ever was.
 	hold *holding
 	// over: it has ended.
@@ -131,7 +136,7 @@ func (l *look) lookAt(c *datapath.Copy) *lookedAt {
 	if l.isGone(c.ID) {
 		return nil
 	}
-	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP}
+	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP, direction: c.Direction}
 	for end := range 2 {
 		k.wants[end].Wants, k.credit[end] = true, k.most()
 	}

@@ -38,8 +38,10 @@ func (l *look) settle(s *inspector.Settlement) {
 		return // it is over
 	}
 	k.wants = s.Windows
-	if k.hold != nil && k.hold.allowed && s.Action == policy.Block && l.inspector.AnswersDue(s.ID) {
-		k.hold.ending, k.hold.endingSince = true, time.Now()
+	if k.hold != nil && !k.hold.blocked && s.Action == policy.Block && (k.hold.ending || l.inspector.AnswersDue(s.ID)) {
+		if !k.hold.ending {
+			k.hold.ending, k.hold.endingSince = true, time.Now()
+		}
 		k.hold.last = *s
 		return
 	}
@@ -99,6 +101,7 @@ func (l *look) write() {
 		if i < len(results) && results[i] == datapath.Settled && l.settlements[i].Judged {
 			k.hold.blocked = l.settlements[i].Action == uint8(policy.Block)
 			k.hold.allowed = !k.hold.blocked
+			k.hold.rejects = l.version.answers(l.settlements[i].Reject, k.direction)
 		}
 	}
 	clear(l.of)
@@ -108,7 +111,9 @@ func (l *look) write() {
 		l.hand(late)
 	}
 	for _, k := range held {
-		l.release(k)
+		if k != l.showing {
+			l.release(k)
+		}
 	}
 }
 
@@ -148,6 +153,7 @@ func (k *lookedAt) window(end int) *datapath.Window {
 	k.credit[end] = k.most()
 	to := &datapath.Window{Credit: k.credit[end]}
 	if w.Skips {
+		k.skipped[end] = true
 		to.From, to.Until = w.From, w.Until
 	}
 	return to

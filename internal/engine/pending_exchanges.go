@@ -71,6 +71,43 @@ func (p *pendingExchanges) hand(until time.Time, to func([]telemetry.Exchange)) 
 	p.waiting = slices.Delete(p.waiting, 0, n)
 }
 
+// handOf hands over those of a connection, whenever they were complete: it is over, by
+// a clock that is not theirs.
+func (p *pendingExchanges) handOf(id uint64, to func([]telemetry.Exchange)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var of []telemetry.Exchange
+	p.waiting = slices.DeleteFunc(p.waiting, func(e telemetry.Exchange) bool {
+		if e.Connection.ID != id {
+			return false
+		}
+		of = append(of, e)
+		return true
+	})
+	if len(of) > 0 {
+		to(of)
+	}
+}
+
+// has says of which of the connections any wait.
+func (p *pendingExchanges) has(connections []uint64) map[uint64]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) == 0 || len(connections) == 0 {
+		return nil
+	}
+	any := map[uint64]bool{}
+	for _, id := range connections {
+		any[id] = false
+	}
+	for i := range p.waiting {
+		if _, asked := any[p.waiting[i].Connection.ID]; asked {
+			any[p.waiting[i].Connection.ID] = true
+		}
+	}
+	return any
+}
+
 func completed(e *telemetry.Exchange) time.Time {
 	if e.Answered.After(e.Time) {
 		return e.Answered

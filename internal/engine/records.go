@@ -32,13 +32,16 @@ func (e *Engine) hand(events []datapath.Event, sink Sink) {
 		}
 	}
 	e.look.over(e.ended, now)
+	said := e.look.said.has(e.ended)
 	for i := range events {
-		if telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd && e.look.pending(events[i].Time) {
+		isEnd := telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd
+		if isEnd && (said[events[i].ID] || e.look.pending(events[i].Time)) {
 			if len(e.records) > 0 {
 				sink.Connections(e.records)
 				e.records = e.records[:0]
 			}
 			e.look.tell(events[i].Time, exchangesOf(sink))
+			e.look.said.handOf(events[i].ID, exchangesOf(sink))
 		}
 		e.records = append(e.records, e.record(&events[i], now))
 	}

@@ -39,6 +39,9 @@ func (r *released) add(seq uint32, payload []byte) {
 	}
 }
 
+// end is the number behind all that was sent on.
+func (r *released) end() uint32 { return r.from + uint32(len(r.bytes)) }
+
 func (r *released) drop(n int) {
 	r.from += uint32(n)
 	r.bytes = append(r.bytes[:0], r.bytes[n:]...)
@@ -55,26 +58,41 @@ func (r *released) acknowledge(ack uint32) {
 	}
 }
 
-// agrees says whether bytes are those that were sent on, as far as they lie where
-// those did and their receiver may still take them.
-func (r *released) agrees(seq uint32, payload []byte) bool {
-	if !r.begun {
-		return true
+// resent is how bytes relate to those that were sent on.
+type resent uint8
+
+const (
+	fresh   resent = iota // not all were sent on, or their receiver has some; the others are the same
+	same                  // all were sent on
+	another               // some had another content, or may have had
+)
+
+// compare says how bytes relate to those that were sent on, as far as their receiver
+// may still take them.
+func (r *released) compare(seq uint32, payload []byte) resent {
+	if !r.begun || len(payload) == 0 {
+		return fresh
 	}
+	all := same
 	if n := int64(int32(r.acked - seq)); n > 0 {
 		n = min(n, int64(len(payload)))
-		seq, payload = seq+uint32(n), payload[n:]
-	}
-	if len(payload) == 0 {
-		return true
+		seq, payload, all = seq+uint32(n), payload[n:], fresh
 	}
 	at := int64(int32(seq - r.from))
-	if at < 0 {
-		return false // not kept
-	}
-	if at >= int64(len(r.bytes)) {
-		return true // new
+	switch {
+	case len(payload) == 0:
+		return fresh
+	case at < 0:
+		return another // not kept
+	case at >= int64(len(r.bytes)):
+		return fresh
 	}
 	n := min(int64(len(payload)), int64(len(r.bytes))-at)
-	return bytes.Equal(payload[:n], r.bytes[at:at+n])
+	switch {
+	case !bytes.Equal(payload[:n], r.bytes[at:at+n]):
+		return another
+	case n < int64(len(payload)):
+		return fresh
+	}
+	return all
 }

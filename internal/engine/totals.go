@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -106,6 +107,7 @@ type Stats struct {
 	Generation     uint64
 	Rules          int
 	Inspect        InspectStats
+	Hold           HoldStats
 }
 
 // InspectStats is what the look into connections tells of itself.
@@ -149,5 +151,7 @@ func (e *Engine) Stats() Stats {
 			s.Packets[c.Name] = c.Count
 		}
 	}
+	s.Hold = e.look.holdStats()
+	maps.Copy(s.Packets, s.Hold.Dropped)
 	return s
 }

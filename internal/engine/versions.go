@@ -19,6 +19,7 @@ type version struct {
 	policy     *policy.Policy // nil in those of an earlier process
 	rules      []string       // names of the walked rules
 	rejects    []uint8        // of the walked rules
+	byName     bool           // rules ask for names that DNS answered
 	since      time.Time      // in force
 	replaced   time.Time      // zero while in force
 	// back is where the kernel returns to unless it is confirmed; nil: it stays.

@@ -71,7 +71,7 @@ func (b *builder) put(id string, config map[string]any, signals ...string) {
 
 func (b *builder) started() []any {
 	ids := []any{"connection_policy"}
-	for _, id := range []string{"connection_text"} {
+	for _, id := range []string{"connection_api", "connection_text"} {
 		if _, is := b.extensions[id]; is {
 			ids = append(ids, id)
 		}
@@ -113,6 +113,13 @@ func audit(a *policy.Audit) map[string]any {
 
 // publisher adds what log events go to besides.
 func (b *builder) publisher(p *policy.Publisher) {
+	if p.API != nil {
+		config := map[string]any{}
+		if p.API.Endpoint != "" {
+			config["endpoint"] = p.API.Endpoint
+		}
+		b.extensions["connection_api"] = config
+	}
 	if p.OTLP != nil {
 		b.otlp("events", p.OTLP, []string{"logs"})
 	}

@@ -179,9 +179,11 @@ func (c *cursor) tlsClient() *TLSClient {
 
 func (c *cursor) publisher() *Publisher {
 	p := &Publisher{}
-	f, _ := c.mapping([]string{"otlp", "kafka", "file"})
+	f, _ := c.mapping([]string{"api", "otlp", "kafka", "file"})
 	for _, v := range f {
 		switch v.key {
+		case "api":
+			p.API = v.apiSocket()
 		case "otlp":
 			p.OTLP = v.otlp(otlpKeys)
 		case "kafka":
@@ -191,6 +193,17 @@ func (c *cursor) publisher() *Publisher {
 		}
 	}
 	return p
+}
+
+// apiSocket takes no address of TCP: that wants an authenticator, which is an
+// extension of its own.
+func (c *cursor) apiSocket() *APISocket {
+	a := &APISocket{}
+	f, _ := c.mapping([]string{"endpoint"})
+	if v := f.get("endpoint"); v != nil {
+		a.Endpoint = v.absolutePath()
+	}
+	return a
 }
 
 func (c *cursor) kafka() *Kafka {

@@ -63,9 +63,18 @@ type TLSClient struct {
 
 // Publisher is where log events go.
 type Publisher struct {
+	// API is where they can be subscribed to; nil: nowhere.
+	API   *APISocket
 	OTLP  *OTLP
 	Kafka *Kafka
 	File  *EventFile
+}
+
+// APISocket is where the API is.
+type APISocket struct {
+	// Endpoint is the path of a unix socket; empty: the default of the extension
+	// connection_api.
+	Endpoint string
 }
 
 // Kafka is a topic.

@@ -42,6 +42,7 @@ otel:
   tls: {ca_file: /etc/weir/ca.pem, cert_file: /etc/weir/c.pem, key_file: /etc/weir/k.pem, server_name: collector, insecure_skip_verify: true}
   signals: [logs, metrics]
 event_publisher:
+  api: {endpoint: /run/weir/api.sock}
   otlp: {endpoint: "https://events.example.com:4318", protocol: http}
   kafka: {brokers: [kafka.example.com:9092], topic: connections, tls: {}, sasl: {mechanism: PLAIN, username: weir, password: "${env:KAFKA}"}}
   file: {path: /var/log/weir/events.json, format: json, max_size: 100MiB, max_age: 30d, max_backups: 5}
@@ -54,8 +55,8 @@ func TestService(t *testing.T) {
 	}
 	if s.Logging.Level != "warn" || s.Logging.Audit.MaxSize != "100MiB" || *s.Logging.Audit.MaxBackups != 0 || s.OTel.HTTP || len(s.OTel.Signals) != 2 ||
 		!s.OTel.TLS.SkipVerify || s.OTel.TLS.ServerName != "collector" || s.OTel.Headers["authorization"] != "Bearer ${env:TOKEN}" ||
-		!s.Publisher.OTLP.HTTP || s.Publisher.Kafka.Topic != "connections" || s.Publisher.Kafka.Password != "${env:KAFKA}" || s.Publisher.Kafka.Line != 15 ||
-		s.Publisher.File.MaxMegabytes != 100 || s.Publisher.File.MaxDays != 30 {
+		!s.Publisher.OTLP.HTTP || s.Publisher.Kafka.Topic != "connections" || s.Publisher.Kafka.Password != "${env:KAFKA}" || s.Publisher.Kafka.Line != 16 ||
+		s.Publisher.API.Endpoint != "/run/weir/api.sock" || s.Publisher.File.MaxMegabytes != 100 || s.Publisher.File.MaxDays != 30 {
 		t.Errorf("%+v", s)
 	}
 	if _, _, err := policy.Load(policy.Document{Name: "weir.yaml", Content: []byte(whole), Service: true}); err != nil {
@@ -100,7 +101,9 @@ func TestServiceErrors(t *testing.T) {
 		"signals":           {"otel: {endpoint: 'a:1', signals: [log]}", `otel.signals[0]: "log" is not known here; accepted: logs, metrics, traces; did you mean logs?`, false},
 		"half a pair":       {"otel: {endpoint: 'a:1', tls: {cert_file: /c}}", `otel.tls: cert_file and key_file go together; accepted: both, or neither`, true},
 		"signals of events": {"event_publisher: {otlp: {endpoint: 'a:1', signals: logs}}", `event_publisher.otlp.signals: unknown key "signals"`, false},
-		"publisher":         {"event_publisher: {nats: {}}", `event_publisher.nats: unknown key "nats"; accepted: otlp, kafka, file`, false},
+		"publisher":         {"event_publisher: {nats: {}}", `event_publisher.nats: unknown key "nats"; accepted: api, otlp, kafka, file`, false},
+		"API over TCP":      {"event_publisher: {api: {endpoint: '127.0.0.1:4319'}}", `event_publisher.api.endpoint: "127.0.0.1:4319" is not an absolute path; accepted: an absolute path`, false},
+		"key of the API":    {"event_publisher: {api: {auth: x}}", `event_publisher.api.auth: unknown key "auth"; accepted: endpoint`, false},
 		"no brokers":        {"event_publisher: {kafka: {}}", "event_publisher.kafka: there are no brokers; accepted: a broker such as kafka.example.com:9092", false},
 		"broker":            {"event_publisher: {kafka: {brokers: kafka}}", `event_publisher.kafka.brokers: "kafka" has no port`, true},
 		"half of sasl":      {"event_publisher: {kafka: {brokers: 'a:1', sasl: {username: a, mechanism: PLAIN}}}", "event_publisher.kafka.sasl: there is no password", false},
@@ -130,7 +133,7 @@ func TestServiceSchemaAccepts(t *testing.T) {
 	compiled := serviceSchema(t)
 	for _, text := range []string{
 		whole, "mode: detect", "otel: {endpoint: '[2001:db8::1]:4317', signals: logs}", "otel: {endpoint: '${env:ENDPOINT}'}",
-		"otel: {endpoint: https://a.example/otlp, protocol: http}", "event_publisher: {file: {path: /dev/stdout, format: lines}}", "event_publisher: {}",
+		"otel: {endpoint: https://a.example/otlp, protocol: http}", "event_publisher: {file: {path: /dev/stdout, format: lines}}", "event_publisher: {}", "event_publisher: {api: {}}",
 	} {
 		var value any
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {

@@ -48,6 +48,7 @@ type engineStats struct {
 	Generation     uint64
 	Rules          int
 	Inspect        engine.InspectStats
+	Hold           engine.HoldStats
 }
 
 // openEngine makes the engine; a variable of this type lets tests have another.
@@ -100,5 +101,6 @@ func (e kernelEngine) stats() engineStats {
 		Generation:     s.Generation,
 		Rules:          s.Rules,
 		Inspect:        s.Inspect,
+		Hold:           s.Hold,
 	}
 }

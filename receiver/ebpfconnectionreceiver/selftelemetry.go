@@ -39,6 +39,13 @@ func (r *connectionReceiver) observeSelf() error {
 		r.self.RegisterWeirInspectOpenedCallback(observeInt(func() int64 { return int64(stats.get().Inspect.Opened) })),
 		r.self.RegisterWeirInspectLimitedCallback(observeCauses("weir.inspect.cause", func() map[string]uint64 { return stats.get().Inspect.Limited })),
 		r.self.RegisterWeirInspectUntakenCallback(observeCauses("weir.settlement.cause", func() map[string]uint64 { return stats.get().Inspect.Untaken })),
+		r.self.RegisterWeirHoldConnectionsCallback(observeInt(func() int64 { return int64(stats.get().Hold.Connections) })),
+		r.self.RegisterWeirHoldBytesCallback(observeInt(func() int64 { return int64(stats.get().Hold.Bytes) })),
+		r.self.RegisterWeirHoldReleasedCallback(observeInt(func() int64 { return int64(stats.get().Hold.Released) })),
+		r.self.RegisterWeirHoldTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
+			o.Observe(stats.get().Hold.Waited.Seconds())
+			return nil
+		}),
 		r.self.RegisterWeirPolicyLastErrorTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			if last := r.lastPolicyError.Load(); last != 0 {
 				o.Observe(float64(last) / float64(time.Second))

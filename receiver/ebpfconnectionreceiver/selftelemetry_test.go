@@ -31,6 +31,7 @@ func TestSelfTelemetry(t *testing.T) {
 		Packets:     map[string]uint64{"malformed_dropped": 2},
 		FlowEntries: 5, FlowCapacity: 100, ProgramRunTime: 1500 * time.Millisecond,
 		Interfaces: 2, Generation: 7, Rules: 12,
+		Hold: engine.HoldStats{Connections: 9, Bytes: 1500, Released: 10, Waited: 2 * time.Millisecond},
 		Inspect: engine.InspectStats{
 			Opened: 8, Connections: 3, Held: 4096,
 			Limited: map[string]uint64{"evicted": 4}, Untaken: map[string]uint64{"stale": 6},
@@ -55,6 +56,10 @@ func TestSelfTelemetry(t *testing.T) {
 	metadatatest.AssertEqualWeirDatapathPackets(t, tel, []metricdata.DataPoint[int64]{{
 		Value: 2, Attributes: attribute.NewSet(attribute.String("weir.packet.cause", "malformed_dropped")),
 	}}, exact)
+	metadatatest.AssertEqualWeirHoldConnections(t, tel, []metricdata.DataPoint[int64]{{Value: 9}}, exact)
+	metadatatest.AssertEqualWeirHoldBytes(t, tel, []metricdata.DataPoint[int64]{{Value: 1500}}, exact)
+	metadatatest.AssertEqualWeirHoldReleased(t, tel, []metricdata.DataPoint[int64]{{Value: 10}}, exact)
+	metadatatest.AssertEqualWeirHoldTime(t, tel, []metricdata.DataPoint[float64]{{Value: 0.002}}, exact)
 	metadatatest.AssertEqualWeirInspectConnections(t, tel, []metricdata.DataPoint[int64]{{Value: 3}}, exact)
 	metadatatest.AssertEqualWeirInspectHeld(t, tel, []metricdata.DataPoint[int64]{{Value: 4096}}, exact)
 	metadatatest.AssertEqualWeirInspectOpened(t, tel, []metricdata.DataPoint[int64]{{Value: 8}}, exact)

@@ -29,7 +29,9 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		os.Exit(m.Run())
+		code := m.Run()
+		os.RemoveAll(weirctlFolder)
+		os.Exit(code)
 	}
 	// The tests wait more than they compute.
 	arguments := append([]string{"-test.parallel=12"}, os.Args[1:]...)

@@ -41,13 +41,14 @@ service: {telemetry: {%s, metrics: {level: none}}}
 func TestOneFile(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	events, audit := "", ""
+	events, audit, socket := "", "", ""
 	with := func(policy, more string) string {
-		return policy + "event_publisher: {file: {path: " + events + "}}\nlogging: {level: info, audit: {path: " + audit + "}}\n" + more
+		return policy + "event_publisher: {api: {endpoint: " + socket + "}, file: {path: " + events + "}}\nlogging: {level: info, audit: {path: " + audit + "}}\n" + more
 	}
 	detect := strings.Replace(shut8080, "mode: prevent", "mode: detect", 1)
 	w, file := startOneFile(t, l.a, func(path string) string {
 		events, audit = path, filepath.Join(filepath.Dir(path), "audit", "audit.log")
+		socket = filepath.Join(filepath.Dir(path), "run", "api.sock")
 		return with(detect, "")
 	})
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(l.address(l.b, ipv4, 0), port) }
@@ -59,6 +60,9 @@ func TestOneFile(t *testing.T) {
 	}
 	live := l.connect(t, l.a, l.b, at(9090))
 	live.chat(t)
+	if p := callAPI(t, socket, "/v1/policy"); p["mode"] != "detect" || p["writable"] != false {
+		t.Errorf("the API says of the policy %v", p)
+	}
 
 	file.replace(t, with(shut8080, ""))
 	w.awaitChange(t, "loaded", 2)

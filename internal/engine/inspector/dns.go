@@ -93,8 +93,10 @@ func (i *Inspector) dnsMessage(c *conn, end int, m *dns.Message) policy.Action {
 		return 0
 	}
 	c.asks = true
+	prevent := i.version.Policy.Mode == policy.Prevent
 	action := policy.Allow
 	var first verdict
+	withheld := -1 // the first question that is
 	for k := range m.Judged() {
 		facts := c.facts
 		facts.DNS = m.Facts(k)
@@ -106,15 +108,25 @@ func (i *Inspector) dnsMessage(c *conn, end int, m *dns.Message) policy.Action {
 		if v.action != policy.Allow {
 			action = v.action
 		}
-		if v.action == policy.Allow {
-			c.take(v) // a query never blocks its connection
+		if v.action == policy.Block && withheld < 0 {
+			withheld = k
+			first = v
+		}
+		// A datagram is dropped, and its connection goes on. A stream cannot go on
+		// without a part of it.
+		if v.action == policy.Allow || c.Tuple.Protocol == packet.TCP {
+			c.take(v)
 		}
 		if m.Protocol == dns.MDNS {
 			// Who answers names no question, so that nothing pairs with it.
 			i.query(c, m, k, &v)
 		}
 	}
-	if m.Protocol != dns.MDNS {
+	switch {
+	case m.Protocol == dns.MDNS:
+	case withheld >= 0 && prevent:
+		i.query(c, m, withheld, &first) // no answer will come
+	default:
 		i.ask(c, tuple, m, &first)
 	}
 	return action

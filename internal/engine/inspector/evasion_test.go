@@ -81,7 +81,7 @@ func TestEvasion(t *testing.T) {
 			k.w.expect("records", k.w.briefs(), `
 1 dns dns tcp a.good.example A  [] | allow rule names
 1 dns dns tcp b.evil.example A  [] | block default`)
-		}, "allow rule names"},
+		}, "block default"},
 		{"what begins as a greeting of SOCKS", 1080, func(k *talk) {
 			k.client("\x05\x01\x00" + hello)
 		}, "block default"},

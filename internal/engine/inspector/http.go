@@ -21,6 +21,8 @@ type httpReader struct {
 	// due are the requests of HTTP/1 that were allowed and whose responses are not over
 	// yet, by exchange; kept in prevent mode.
 	due map[uint64]struct{}
+	// withheld is one more than the offset of the first request that is blocked.
+	withheld uint64
 }
 
 func (i *Inspector) newHTTPReader() *httpReader {
@@ -56,6 +58,9 @@ func (i *Inspector) setHeaders(old *version) {
 }
 
 func (r *httpReader) read(i *Inspector, c *conn, end int, data []byte) int {
+	if end == client && r.withheld != 0 && i.version.Policy.Mode == policy.Prevent {
+		return len(data) // nothing of it goes on
+	}
 	n := r.parser.Read(http.End(end), data)
 	r.take(i, c)
 	return n
@@ -76,9 +81,16 @@ func (r *httpReader) close(i *Inspector, c *conn, end int) {
 	r.take(i, c)
 }
 
-func (r *httpReader) skip(end int) uint64     { return r.parser.Skip(http.End(end)) }
-func (r *httpReader) wants(end int) bool      { return r.parser.Wants(http.End(end)) }
-func (r *httpReader) judged(end int) uint64   { return r.parser.Undecided(http.End(end)) }
+func (r *httpReader) skip(end int) uint64 { return r.parser.Skip(http.End(end)) }
+func (r *httpReader) wants(end int) bool  { return r.parser.Wants(http.End(end)) }
+
+func (r *httpReader) judged(end int) uint64 {
+	if at := r.parser.Undecided(http.End(end)); end == server || r.withheld == 0 || at < r.withheld {
+		return at
+	}
+	return r.withheld - 1
+}
+
 func (r *httpReader) distrust(c *conn, _ int) { c.facts.HTTP = lostHTTP(policy.Malformed) }
 
 // take goes through what the parser has found.
@@ -148,7 +160,8 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 	if m.End == http.Client {
 		c.facts.HTTP = facts.HTTP
 		c.take(v)
-		if v.action == policy.Allow && m.Stream == 0 && i.version.Policy.Mode == policy.Prevent {
+		r.withhold(&v, m)
+		if v.action == policy.Allow && r.withheld == 0 && m.Stream == 0 && i.version.Policy.Mode == policy.Prevent {
 			if r.due == nil {
 				r.due = map[uint64]struct{}{}
 			}
@@ -189,6 +202,13 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 	}
 	r.open[m.Exchange] = &e
 	r.waiting += sizeOf(&e)
+}
+
+// withhold notes where what is blocked begins.
+func (r *httpReader) withhold(v *verdict, m *http.Message) {
+	if v.action == policy.Block && r.withheld == 0 {
+		r.withheld = m.Start + 1
+	}
 }
 
 // sizeOf is about how many bytes the record of a request takes.
@@ -239,6 +259,7 @@ func (r *httpReader) broken(i *Inspector, c *conn, m *http.Message) {
 	v := i.walk(c, &facts)
 	c.facts.HTTP = facts.HTTP
 	c.take(v)
+	r.withhold(&v, m)
 	if !i.config.Report.HTTP || m.Reason.Cause() == policy.NotSeen {
 		return
 	}

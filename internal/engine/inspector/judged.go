@@ -21,11 +21,12 @@ const (
 )
 
 // Judged says how far an end's bytes have been judged and may go on; until is valid
-// with Part. It is for TCP; of other connections nothing waits that is not blocked.
+// with Part. Of a connection that is blocked, that is what comes before, while
+// AnswersDue. It is for TCP; of other connections nothing waits that is not blocked.
 func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
 	c := i.byID[id]
 	switch {
-	case c == nil || c.judged.action == policy.Block:
+	case c == nil || c.judged.action == policy.Block && !i.AnswersDue(id):
 		return 0, Nothing
 	case c.phase == done || c.sealed != nil || c.Tuple.Protocol != packet.TCP:
 		return 0, All

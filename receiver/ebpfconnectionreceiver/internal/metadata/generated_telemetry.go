@@ -37,6 +37,10 @@ type TelemetryBuilder struct {
 	WeirEventsLost          metric.Int64ObservableCounter
 	WeirFlowTableCapacity   metric.Int64ObservableGauge
 	WeirFlowTableEntries    metric.Int64ObservableGauge
+	WeirHoldBytes           metric.Int64ObservableGauge
+	WeirHoldConnections     metric.Int64ObservableGauge
+	WeirHoldReleased        metric.Int64ObservableCounter
+	WeirHoldTime            metric.Float64ObservableCounter
 	WeirInspectConnections  metric.Int64ObservableGauge
 	WeirInspectHeld         metric.Int64ObservableGauge
 	WeirInspectLimited      metric.Int64ObservableCounter
@@ -183,6 +187,66 @@ func (builder *TelemetryBuilder) RegisterWeirFlowTableEntriesCallback(cb metric.
 		cb(ctx, &observerInt64{inst: builder.WeirFlowTableEntries, obs: o})
 		return nil
 	}, builder.WeirFlowTableEntries)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirHoldBytesCallback sets callback for observable WeirHoldBytes metric.
+func (builder *TelemetryBuilder) RegisterWeirHoldBytesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirHoldBytes, obs: o})
+		return nil
+	}, builder.WeirHoldBytes)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirHoldConnectionsCallback sets callback for observable WeirHoldConnections metric.
+func (builder *TelemetryBuilder) RegisterWeirHoldConnectionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirHoldConnections, obs: o})
+		return nil
+	}, builder.WeirHoldConnections)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirHoldReleasedCallback sets callback for observable WeirHoldReleased metric.
+func (builder *TelemetryBuilder) RegisterWeirHoldReleasedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirHoldReleased, obs: o})
+		return nil
+	}, builder.WeirHoldReleased)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirHoldTimeCallback sets callback for observable WeirHoldTime metric.
+func (builder *TelemetryBuilder) RegisterWeirHoldTimeCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.WeirHoldTime, obs: o})
+		return nil
+	}, builder.WeirHoldTime)
 	if err != nil {
 		return err
 	}
@@ -387,6 +451,30 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_weir_flow_table_entries",
 		metric.WithDescription("Connections that the flow table holds. [Development]"),
 		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirHoldBytes, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_hold_bytes",
+		metric.WithDescription("Bytes of packets that wait for a verdict. [Development]"),
+		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirHoldConnections, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_hold_connections",
+		metric.WithDescription("Connections of which packets wait for a verdict. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirHoldReleased, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_hold_released",
+		metric.WithDescription("Packets that were held and sent on. Those that were not are in weir_datapath_packets, by cause. [Development]"),
+		metric.WithUnit("{packet}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirHoldTime, err = builder.meter.Float64ObservableCounter(
+		"otelcol_weir_hold_time",
+		metric.WithDescription("How long packets waited that were held and sent on, all together. [Development]"),
+		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirInspectConnections, err = builder.meter.Int64ObservableGauge(
