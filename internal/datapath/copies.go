@@ -142,7 +142,8 @@ func (d *Datapath) CatchUp() {
 	}
 	// What was taken out of the ring buffer is handled before this is unlocked.
 	d.copying.Lock()
-	d.copying.Unlock() //nolint:staticcheck // it is waited for, not guarded
+	//lint:ignore SA2001 it is waited for, nothing is guarded
+	d.copying.Unlock()
 }
 
 // StopReadingCopies lets ReadCopies hand over what is there and return.

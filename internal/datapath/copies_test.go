@@ -450,7 +450,7 @@ func TestDone(t *testing.T) {
 	d, c := looking(t, Look{TCP: true})
 	ours, theirs := stream(t, p)
 	say(t, ours, theirs, 10)
-	list := c.wait("bytes", func(l []Copy) bool { return len(l) == 2 })
+	list := c.wait("bytes", func(l []Copy) bool { return len(l) == 1 })
 	s := Settlement{Key: list[0].Key, ID: list[0].ID, Application: ApplicationSSH, Done: true}
 	other := s
 	other.ID++
@@ -464,7 +464,7 @@ func TestDone(t *testing.T) {
 	ours.Close()
 	theirs.Close()
 	time.Sleep(50 * time.Millisecond)
-	if list := c.wait("", func([]Copy) bool { return true }); len(list) != 2 {
+	if list := c.wait("", func([]Copy) bool { return true }); len(list) != 1 {
 		t.Errorf("%d copies", len(list))
 	}
 	events := eventsOf(t, d, s.ID)
