@@ -104,6 +104,7 @@ func (d *Datapath) startHold(c HoldConfig) (err error) {
 
 // bareHook attaches a program, and never by way of what an earlier process left.
 func (d *Datapath) bareHook(index int, s side, program *ebpf.Program) (hook, error) {
+	d.chooseHooks() // what is held may be asked for before any interface is watched
 	if d.clsact {
 		return d.attachFilter(index, s, program, "", false)
 	}
