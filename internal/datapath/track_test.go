@@ -12,7 +12,7 @@ import (
 	"github.com/weirnet/weir/internal/policy"
 )
 
-var generatedSequences = flag.Int("weir.sequences", 3000, "sequences of packets that the kernel's tracker and Go's are compared on")
+var generatedSequences = flag.Int("weir.sequences", 1500, "sequences of packets that the kernel's tracker and Go's are compared on")
 
 const (
 	policiesAtOnce     = 3

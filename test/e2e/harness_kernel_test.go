@@ -30,7 +30,10 @@ func (o object) exists() bool {
 	var c interface{ Close() error }
 	switch o.kind {
 	case "map":
-		c, err = ebpf.NewMapFromID(ebpf.MapID(o.id))
+		// Not opened: of an array of programs each last file that is closed begins
+		// another life of some milliseconds, in which the kernel empties it.
+		next, err := ebpf.MapGetNextID(ebpf.MapID(o.id - 1))
+		return err == nil && next == ebpf.MapID(o.id)
 	case "prog":
 		c, err = ebpf.NewProgramFromID(ebpf.ProgramID(o.id))
 	case "link":
