@@ -127,7 +127,7 @@ func TestMutants(t *testing.T) {
 				t.Logf("noticed at frame %d", n+1)
 				return
 			}
-			_, difference, n := w.find(t, r, *generatedSequences)
+			_, difference, n := w.find(t, r, 2**generatedSequences)
 			if difference == "" {
 				t.Errorf("not noticed in %d sequences", n)
 			}
