@@ -18,6 +18,8 @@ type shape struct {
 	opens bool
 }
 
+const besideWindow = "SYN beside the window"
+
 var shapes = []shape{
 	{name: "whole", send: func(p *peer, data, _ []byte, _ func()) { p.say(0, data) }},
 	{name: "cut in two", send: func(p *peer, data, _ []byte, undecided func()) {
@@ -95,7 +97,7 @@ var shapes = []shape{
 		undecided()
 		p.say(half, data[half:])
 	}},
-	{name: "SYN beside the window", send: func(p *peer, data, _ []byte, undecided func()) {
+	{name: besideWindow, send: func(p *peer, data, _ []byte, undecided func()) {
 		half := len(data) / 2
 		p.say(0, data[:half])
 		p.segment(packet.SYN, p.begin+1<<30, nil)

@@ -31,7 +31,7 @@ var refusals = []struct {
 	{"an unknown key", rule("- {name: a, action: allow, layer4: {tpc: 80}}"), []string{":3:", "tpc", "tcp"}},
 	{"a rule without action", rule("- {name: a}"), []string{":3:", "action"}},
 	{"not YAML", "rules: [", []string{":1:"}},
-	{"L7 in prevent", rule("- {name: a, action: allow, layer7: {http: www.example.com}}"), []string{"capability", "http", `a`}},
+	{"SSH keys in prevent", rule("- {name: a, action: allow, layer7: {ssh: {public_keys: 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU'}}}"), []string{"ssh.public_keys", `a`}},
 	{"nothing allowed", rule("- {name: a, action: block}"), []string{"lock everybody out"}},
 }
 
