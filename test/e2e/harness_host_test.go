@@ -69,16 +69,24 @@ func (h *host) do(f func()) {
 // run runs f in the namespace, by a thread of its own: f may block. Sockets that
 // f opens stay in the namespace.
 func (h *host) run(f func()) {
+	if err := h.tryRun(f); err != nil {
+		panic(err) // nothing may run in another namespace
+	}
+}
+
+// tryRun is run for what may go on behind the end of a test, when the namespace is
+// gone: nothing is run then.
+func (h *host) tryRun(f func()) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		if err := unix.Setns(int(h.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			panic(err) // nothing may run in another namespace
+		if err = unix.Setns(int(h.file.Fd()), unix.CLONE_NEWNET); err == nil {
+			f()
 		}
-		f()
 	}()
 	<-done
+	return err
 }
 
 func (h *host) netlink(t *testing.T, f func(*netlink.Handle) error) {

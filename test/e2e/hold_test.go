@@ -64,7 +64,10 @@ func (h *host) client() *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 100,
 		DialContext: func(_ context.Context, _, address string) (c net.Conn, err error) {
-			h.run(func() { c, err = net.DialTimeout("tcp", address, patience) })
+			// A client dials on when its request is given up.
+			if gone := h.tryRun(func() { c, err = net.DialTimeout("tcp", address, patience) }); gone != nil {
+				return nil, gone
+			}
 			return c, err
 		},
 	}}
