@@ -23,7 +23,10 @@ func (h *host) fetch(url string) (string, error) {
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
-			h.run(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) })
+			// A client dials on when its request is given up.
+			if gone := h.tryRun(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) }); gone != nil {
+				return nil, gone
+			}
 			return c, err
 		},
 	}

@@ -157,7 +157,10 @@ func (h *host) dial(t *testing.T, to netip.AddrPort) *net.TCPConn {
 // dialer is for clients that connect by themselves.
 func (h *host) dialer() func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (c net.Conn, err error) {
-		h.run(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) })
+		// A client dials on when its request is given up.
+		if gone := h.tryRun(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) }); gone != nil {
+			return nil, gone
+		}
 		return c, err
 	}
 }
