@@ -92,6 +92,8 @@ func (l *look) letGo(k *lookedAt) {
 
 // giveUp ends the wait of those that have waited too long: on_error answers.
 func (l *look) giveUp(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, k := range l.holding {
 		h := k.hold
 		if h.ending && now.Sub(h.endingSince) > l.maxWait {

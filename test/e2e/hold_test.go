@@ -181,6 +181,7 @@ func TestHoldAgentDown(t *testing.T) {
 				// Connections that are busy the whole time.
 				var stop atomic.Bool
 				var running sync.WaitGroup
+				defer func() { stop.Store(true); running.Wait() }()
 				for range 50 {
 					running.Go(func() {
 						for !stop.Load() {
