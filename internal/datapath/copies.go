@@ -87,6 +87,8 @@ func (d *Datapath) ReadCopies(handle func([]Copy)) error {
 	d.copies.SetDeadline(time.Unix(1, 0)) // so that reading does not wait
 	d.readsCopies.Store(true)
 	defer d.readsCopies.Store(false)
+	pause := time.NewTimer(copyInterval)
+	defer pause.Stop()
 	idle := 0
 	for {
 		if d.copies.AvailableBytes() > 0 {
@@ -97,18 +99,20 @@ func (d *Datapath) ReadCopies(handle func([]Copy)) error {
 				return err
 			}
 		}
-		err := r.drain()
+		more, err := r.drain()
 		if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, os.ErrClosed) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read copies: %w", err)
 		}
-		if idle < idleLooks {
-			select {
-			case <-d.hurry:
-			case <-time.After(copyInterval):
-			}
+		if more || idle >= idleLooks {
+			continue
+		}
+		pause.Reset(copyInterval)
+		select {
+		case <-d.hurry:
+		case <-pause.C:
 		}
 	}
 }
@@ -159,22 +163,22 @@ type copyReader struct {
 }
 
 // drain reads and hands over what is there, in so many copies at most as are handled
-// at once.
-func (r *copyReader) drain() error {
+// at once. There may be more after so many.
+func (r *copyReader) drain() (more bool, err error) {
 	r.d.copying.Lock()
 	defer r.d.copying.Unlock()
 	defer r.flush()
 	for range copyBatch {
 		err := r.d.copies.ReadInto(&r.record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		r.take(r.record.RawSample)
 	}
-	return nil
+	return true, nil
 }
 
 func (r *copyReader) flush() {

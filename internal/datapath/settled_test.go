@@ -99,7 +99,7 @@ func (d *Datapath) drainCopies(t testing.TB) (list []Copy) {
 		return nil
 	}
 	d.copies.SetDeadline(time.Unix(1, 0))
-	if err := r.drain(); err != nil {
+	if _, err := r.drain(); err != nil {
 		t.Fatal(err)
 	}
 	return list
