@@ -40,6 +40,23 @@ func ReadChain(body []byte) (Chain, error) {
 	return chain, nil
 }
 
+// ReadList reads a chain whose certificates were taken apart already, as a client of
+// TLS 1.3 has them. With an error, what could be read comes along.
+func ReadList(encoded [][]byte) (Chain, error) {
+	if len(encoded) > MaxChain {
+		return nil, MalformedError("more certificates than any client takes")
+	}
+	var chain Chain
+	for _, one := range encoded {
+		c, err := Read(one)
+		chain = append(chain, c)
+		if err != nil {
+			return chain, err
+		}
+	}
+	return chain, nil
+}
+
 func vector24(b []byte) (content, rest []byte, ok bool) {
 	if len(b) < 3 {
 		return nil, nil, false

@@ -33,6 +33,17 @@ var shortNames = map[string]string{
 	"1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
 }
 
+// size is about how many bytes it takes.
+func (n Name) size() (size int) {
+	const attribute = 64 // with its slices
+	for _, relative := range n {
+		for i := range relative {
+			size += attribute + len(relative[i].Type) + len(relative[i].Value) + len(relative[i].Encoded)
+		}
+	}
+	return size
+}
+
 const (
 	typeCommonName   = "2.5.4.3"
 	typeOrganization = "2.5.4.10"
