@@ -827,6 +827,7 @@ const (
 	ConnectionsMapNodes              = "nodes"
 	ConnectionsMapOpeningBudgets     = "opening_budgets"
 	ConnectionsMapOpenings           = "openings"
+	ConnectionsMapOwnSockets         = "own_sockets"
 	ConnectionsMapReaderSleeps       = "reader_sleeps"
 	ConnectionsMapRejectBudgets      = "reject_budgets"
 	ConnectionsMapRoots              = "roots"
@@ -972,6 +973,7 @@ type ConnectionsMapSpecs struct {
 	Nodes          *ebpf.MapSpec `ebpf:"nodes"`
 	OpeningBudgets *ebpf.MapSpec `ebpf:"opening_budgets"`
 	Openings       *ebpf.MapSpec `ebpf:"openings"`
+	OwnSockets     *ebpf.MapSpec `ebpf:"own_sockets"`
 	ReaderSleeps   *ebpf.MapSpec `ebpf:"reader_sleeps"`
 	RejectBudgets  *ebpf.MapSpec `ebpf:"reject_budgets"`
 	Roots          *ebpf.MapSpec `ebpf:"roots"`
@@ -1083,6 +1085,7 @@ type ConnectionsMaps struct {
 	Nodes          *ebpf.Map `ebpf:"nodes"`
 	OpeningBudgets *ebpf.Map `ebpf:"opening_budgets"`
 	Openings       *ebpf.Map `ebpf:"openings"`
+	OwnSockets     *ebpf.Map `ebpf:"own_sockets"`
 	ReaderSleeps   *ebpf.Map `ebpf:"reader_sleeps"`
 	RejectBudgets  *ebpf.Map `ebpf:"reject_budgets"`
 	Roots          *ebpf.Map `ebpf:"roots"`
@@ -1130,6 +1133,7 @@ func (m *ConnectionsMaps) Close() error {
 		m.Nodes,
 		m.OpeningBudgets,
 		m.Openings,
+		m.OwnSockets,
 		m.ReaderSleeps,
 		m.RejectBudgets,
 		m.Roots,

@@ -20,14 +20,27 @@ enum {
 // these programs by a helper (Linux 6.10). Set by the loader.
 volatile const __u32 tgid_offset = 0;
 
+// Sockets of the agent that are known to be its own whoever's context their packets
+// leave in, by their cookies: those of certificate probes. A cookie is given once.
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1024);
+  __type(key, __u64);
+  __type(value, __u8);
+} own_sockets SEC(".maps");
+
 // Whether the packet is sent by the agent itself. A first packet leaves in the
 // context of the process that connects; a segment that is sent again, by a timer,
-// in that of whoever is running. A dead agent's number may be another process's by
-// now, so it must have been heard of lately.
+// in that of whoever is running, and so does one that waited for a neighbor's
+// address. A dead agent's number may be another process's by now, so it must have
+// been heard of lately.
 static __always_inline __u32 own_process(struct __sk_buff *skb, __u32 egress, __u64 now) {
   struct bpf_sock *any = skb->sk;
   if (!egress || skb->ingress_ifindex || !any)
     return 0;
+  __u64 cookie = bpf_get_socket_cookie(skb);
+  if (!MUTANT(NO_OWN_SOCKETS) && bpf_map_lookup_elem(&own_sockets, &cookie))
+    return 1;
   __u32 zero = 0;
   struct agent *agent = bpf_map_lookup_elem(&agents, &zero);
   if (!agent || !agent->tgid || now - agent->alive > AGENT_TIMEOUT_NS)

@@ -41,6 +41,7 @@ enum mutant {
   MUTANT_HELD_WINDOW = 28,    // what is held is held whatever its window
   MUTANT_HELD_ANY_EPOCH = 29, // what is sent on may be another connection's
   MUTANT_HELD_RESENT = 30,    // what is sent again of what passed is not held
+  MUTANT_NO_OWN_SOCKETS = 31, // a socket that is known to be Weir's own is judged as any
 };
 
 #ifdef WEIR_MUTANTS

@@ -20,8 +20,8 @@ var policyMaps = append([]string{"settings", "tables_in_force"}, tableMaps...)
 // forgotten are maps whose content is worth nothing to another version: scratch,
 // budgets of a moment, and the events, which are told of below.
 var forgotten = []string{
-	"copies", "events", "foldings", "fragment_locks", "handover_until", "holds", "looks_wanted", "opening_budgets", "reader_sleeps",
-	"reject_budgets", "stages", "walks", "workspaces",
+	"copies", "events", "foldings", "fragment_locks", "handover_until", "holds", "looks_wanted", "opening_budgets", "own_sockets",
+	"reader_sleeps", "reject_budgets", "stages", "walks", "workspaces",
 }
 
 // earlier is what an earlier instance left pinned.
