@@ -23,6 +23,10 @@ func (p *Parser) clientHello(client *hello.Client, err error) {
 	default:
 		p.handshake.Client = client
 		p.facts.ServerName, p.facts.ECH = client.ServerName, client.ECH
+		// QUIC has no other version (RFC 9001 section 4.2), and what is said in that of the
+		// certificate is hidden: who wants it must ask the server.
+		p.facts.Version = policy.Is(hello.CriterionVersion(hello.TLS13))
+		p.facts.Certificate = policy.Lost[policy.CertificateFacts](policy.NotSeen)
 		app := policy.AppQUIC
 		if slices.Contains(client.ALPN, "doq") {
 			app |= policy.AppDNS
@@ -42,9 +46,6 @@ func (p *Parser) serverHello(server *hello.Server, err error) {
 	default:
 		p.handshake.Server, p.handshake.Resumed = server, server.PreSharedKey
 		p.attempt.answered = true
-		p.facts.Version = policy.Is(hello.CriterionVersion(server.Version))
-		// It is hidden; who wants it must ask the server.
-		p.facts.Certificate = policy.Lost[policy.CertificateFacts](policy.NotSeen)
 		p.ends[Client].stream, p.ends[Server].stream = stream{}, stream{}
 		p.found(ServerHello, Server)
 	}

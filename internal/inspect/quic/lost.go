@@ -16,7 +16,7 @@ func (p *Parser) lose(end End, cause policy.Cause) {
 		p.facts.ServerName = policy.Lost[string](cause)
 		p.facts.ECH = policy.Lost[bool](cause)
 	}
-	if end == Server && p.facts.Version.State == policy.Unknown {
+	if end == Server && p.handshake.Server == nil {
 		lost = true
 		p.facts.Version = policy.Lost[string](cause)
 		p.facts.Certificate = policy.Lost[policy.CertificateFacts](cause)
