@@ -156,6 +156,7 @@ func (e *Engine) Shutdown(context.Context) error {
 	close(e.stop)
 	e.running.Wait()
 	e.looking.Wait()
+	e.look.stopAsking()
 	e.data.Park() // a reload goes on with it
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,12 @@ import (
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
-func TestMain(m *testing.M) { nstest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(clientMarker) != "" {
+		runClient()
+	}
+	nstest.Main(m)
+}
 
 // collector is a sink that tests can wait on.
 type collector struct {

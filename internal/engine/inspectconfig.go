@@ -23,6 +23,9 @@ type InspectConfig struct {
 	// MaxWait is how long a packet is held at most, LateWait how long a fact may
 	// take that comes late (SSH logins). In a replay nothing waits.
 	MaxWait, LateWait time.Duration
+	// CertificateProbe: where a policy is enforced, servers are asked for certificates
+	// that TLS 1.3 hides. A replay asks nobody.
+	CertificateProbe bool
 	// Resolvers are the servers whose DNS answers are believed, for rules with domains
 	// or destination_names. Without any they are the host's, as they change; in a
 	// replay, all servers at port 53.

@@ -11,6 +11,7 @@ import (
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/probe"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -39,6 +40,7 @@ type look struct {
 	learns           bool // the policy asks for names
 	ownResolvers     bool // all are on the host itself: their answers are not seen
 	file             namesFile
+	prober           *probe.Prober // nil: nobody answers for certificates that are hidden
 
 	// For the goroutine that keeps the names.
 	hosts      *hostResolvers // nil: the resolvers are configured
@@ -83,8 +85,9 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 	}
+	l.prober = l.newProber(c)
 	l.inspector = inspector.New(inspector.Config{
-		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten,
+		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten, Asks: l.prober != nil,
 	})
 	l.file = namesFile{path: c.NamesFile, log: log}
 	l.file.load(l.names, time.Now())
@@ -259,6 +262,7 @@ func (l *look) take() {
 }
 
 func (l *look) gather() {
+	l.ask()
 	for i := range l.inspector.Settlements() {
 		l.settle(&l.inspector.Settlements()[i])
 	}

@@ -108,6 +108,7 @@ type Stats struct {
 	Rules          int
 	Inspect        InspectStats
 	Hold           HoldStats
+	Probe          ProbeStats
 }
 
 // InspectStats is what the look into connections tells of itself.
@@ -152,6 +153,7 @@ func (e *Engine) Stats() Stats {
 		}
 	}
 	s.Hold = e.look.holdStats()
+	s.Probe = e.look.probeStats()
 	maps.Copy(s.Packets, s.Hold.Dropped)
 	return s
 }

@@ -129,7 +129,7 @@ func (p *Packet) tags(f *Frame, kind uint16, at, wire int) (int, Outcome) {
 		}
 		switch id := be16(f.Data[at:]) & reservedID; {
 		case id == 0: // names no VLAN, only a priority
-		case p.Zone.Outer == 0 || p.Zone.isVRF():
+		case p.Zone.Outer == 0 || p.Zone.IsVRF():
 			p.Zone = Zone{Outer: id}
 		case id == reservedID:
 			return 0, p.malformed(BadTag)

@@ -48,8 +48,8 @@ type Zone struct {
 // zone that of a VRF, whose number is Outer.
 const reservedID = 0x0fff
 
-// isVRF: such a zone is for frames without a VLAN id.
-func (z Zone) isVRF() bool { return z.Inner == reservedID }
+// IsVRF: such a zone is for frames without a VLAN id.
+func (z Zone) IsVRF() bool { return z.Inner == reservedID }
 
 // Tuple names a connection: source is the initiator's end.
 type Tuple struct {

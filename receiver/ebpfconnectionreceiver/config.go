@@ -137,6 +137,7 @@ func createDefaultConfig() component.Config {
 			// retransmission takes, and late facts than a login does (LoginGraceTime of
 			// OpenSSH is 120 s).
 			MaxBytes: 12 << 10, MaxWait: 5 * time.Second, LateWait: 150 * time.Second,
+			CertificateProbe: certificateProbeAuto,
 		},
 		Names:              NamesConfig{Keep: true},
 		CollectionInterval: 10 * time.Second,

@@ -50,7 +50,7 @@ func TestConfig(t *testing.T) {
 			c.UpdateInterval, c.CollectionInterval = time.Minute, 30*time.Second
 			c.MaxRules, c.QueueSize = 10, 100
 			c.Traces = TracesConfig{Connections: tracesAll, TrustTraceparent: "none"}
-			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second}
+			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second, CertificateProbe: "off"}
 			c.Record.HTTP = RecordHTTPConfig{Query: true, RequestHeaders: []string{"X-Request-Id", "accept"}}
 			c.Record.DNS.Answers = true
 			c.Names.Resolvers = []string{"192.0.2.53", "192.0.2.54:5353", "2001:db8::53", "[2001:db8::54]:53"}
@@ -96,6 +96,7 @@ func TestConfigErrors(t *testing.T) {
 			"inspect: max_bytes: 100 is not accepted: want 1024 to 1048576",
 			"max_wait: 1ms is too short: want at least 100ms",
 			"late_wait: 0s is too short: want at least max_wait (1ms)",
+			`certificate_probe: "always" is not accepted: want auto or off`,
 		},
 		"wrong_record": {
 			`record::http: request_headers::0: "x id" is no name of a header: want letters, digits and -, as in x-request-id`,

@@ -49,6 +49,7 @@ type engineStats struct {
 	Rules          int
 	Inspect        engine.InspectStats
 	Hold           engine.HoldStats
+	Probe          engine.ProbeStats
 }
 
 // openEngine makes the engine; a variable of this type lets tests have another.
@@ -102,5 +103,6 @@ func (e kernelEngine) stats() engineStats {
 		Rules:          s.Rules,
 		Inspect:        s.Inspect,
 		Hold:           s.Hold,
+		Probe:          s.Probe,
 	}
 }

@@ -22,7 +22,16 @@ type InspectConfig struct {
 	// may take that come late, after a login.
 	MaxWait  time.Duration `mapstructure:"max_wait"`
 	LateWait time.Duration `mapstructure:"late_wait"`
+	// CertificateProbe says whether servers are asked for certificates that TLS 1.3
+	// hides, where a policy that is enforced needs them: auto (they are) or off.
+	CertificateProbe string `mapstructure:"certificate_probe"`
 }
+
+// Values of InspectConfig.CertificateProbe.
+const (
+	certificateProbeAuto = "auto"
+	certificateProbeOff  = "off"
+)
 
 // RecordConfig switches on what is not told of by default, since it may hold
 // secrets.
@@ -81,6 +90,11 @@ func (c *InspectConfig) Validate() error {
 	}
 	if c.LateWait < c.MaxWait {
 		errs = append(errs, fmt.Errorf("late_wait: %v is too short: want at least max_wait (%v)", c.LateWait, c.MaxWait))
+	}
+	switch c.CertificateProbe {
+	case certificateProbeAuto, certificateProbeOff:
+	default:
+		errs = append(errs, fmt.Errorf("certificate_probe: %q is not accepted: want auto or off", c.CertificateProbe))
 	}
 	return errors.Join(errs...)
 }

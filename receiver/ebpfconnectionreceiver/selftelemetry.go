@@ -3,12 +3,14 @@ package ebpfconnectionreceiver
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
 )
 
@@ -46,6 +48,9 @@ func (r *connectionReceiver) observeSelf() error {
 			o.Observe(stats.get().Hold.Waited.Seconds())
 			return nil
 		}),
+		r.self.RegisterWeirProbeQuestionsCallback(observeCauses("weir.probe.outcome", func() map[string]uint64 { return probeOutcomes(stats.get().Probe) })),
+		r.self.RegisterWeirProbeRunningCallback(observeInt(func() int64 { return int64(stats.get().Probe.Running) })),
+		r.self.RegisterWeirProbeRememberedCallback(observeInt(func() int64 { return int64(stats.get().Probe.Remembered) })),
 		r.self.RegisterWeirPolicyLastErrorTimeCallback(func(_ context.Context, o metric.Float64Observer) error {
 			if last := r.lastPolicyError.Load(); last != 0 {
 				o.Observe(float64(last) / float64(time.Second))
@@ -98,6 +103,17 @@ func observeCauses(key string, counts func() map[string]uint64) metric.Int64Call
 		}
 		return nil
 	}
+}
+
+// probeOutcomes are the questions for certificates, those among them that needed no
+// probe of their own; none where nobody asks.
+func probeOutcomes(s engine.ProbeStats) map[string]uint64 {
+	if s.Probes == nil {
+		return nil
+	}
+	all := maps.Clone(s.Probes)
+	all["cached"], all["joined"] = s.Cached, s.Joined
+	return all
 }
 
 // recentStats asks the engine at most once a second: one collection asks for

@@ -36,6 +36,7 @@ func TestSelfTelemetry(t *testing.T) {
 			Opened: 8, Connections: 3, Held: 4096,
 			Limited: map[string]uint64{"evicted": 4}, Untaken: map[string]uint64{"stale": 6},
 		},
+		Probe: engine.ProbeStats{Running: 2, Remembered: 3, Cached: 5, Joined: 1, Probes: map[string]uint64{"seen": 4}},
 	}
 	require.NoError(t, r.Start(context.Background(), componenttest.NewNopHost()))
 
@@ -69,6 +70,12 @@ func TestSelfTelemetry(t *testing.T) {
 	metadatatest.AssertEqualWeirInspectUntaken(t, tel, []metricdata.DataPoint[int64]{{
 		Value: 6, Attributes: attribute.NewSet(attribute.String("weir.settlement.cause", "stale")),
 	}}, exact)
+	outcome := func(value int64, name string) metricdata.DataPoint[int64] {
+		return metricdata.DataPoint[int64]{Value: value, Attributes: attribute.NewSet(attribute.String("weir.probe.outcome", name))}
+	}
+	metadatatest.AssertEqualWeirProbeQuestions(t, tel, []metricdata.DataPoint[int64]{outcome(4, "seen"), outcome(5, "cached"), outcome(1, "joined")}, exact)
+	metadatatest.AssertEqualWeirProbeRunning(t, tel, []metricdata.DataPoint[int64]{{Value: 2}}, exact)
+	metadatatest.AssertEqualWeirProbeRemembered(t, tel, []metricdata.DataPoint[int64]{{Value: 3}}, exact)
 	metadatatest.AssertEqualWeirDatapathGeneration(t, tel, []metricdata.DataPoint[int64]{{Value: 7}}, exact)
 	metadatatest.AssertEqualWeirDatapathRules(t, tel, []metricdata.DataPoint[int64]{{Value: 12}}, exact)
 	metadatatest.AssertEqualWeirPolicyLastErrorTime(t, tel, []metricdata.DataPoint[float64]{{Value: 1234.5}}, exact)

@@ -73,11 +73,12 @@ func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 	return engine.InspectConfig{
 		Report: report,
 		// Without a policy nothing is.
-		ReportBlocked: r.traceLane != nil && c.Policy != nil,
-		MaxBytes:      c.Inspect.MaxBytes,
-		MaxWait:       c.Inspect.MaxWait,
-		LateWait:      c.Inspect.LateWait,
-		Resolvers:     resolvers,
-		NamesFile:     c.Names.file(r.settings.ID),
+		ReportBlocked:    r.traceLane != nil && c.Policy != nil,
+		MaxBytes:         c.Inspect.MaxBytes,
+		MaxWait:          c.Inspect.MaxWait,
+		LateWait:         c.Inspect.LateWait,
+		CertificateProbe: c.Inspect.CertificateProbe == certificateProbeAuto,
+		Resolvers:        resolvers,
+		NamesFile:        c.Names.file(r.settings.ID),
 	}
 }

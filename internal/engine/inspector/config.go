@@ -39,6 +39,8 @@ type Config struct {
 	// Idle is how long a connection without packets is remembered of which no end is
 	// told: 2 h.
 	Idle time.Duration
+	// Asks: somebody answers Questions.
+	Asks bool
 	// OnForget, where set, is called with each connection that is forgotten: it is over,
 	// or gave way to others. It must not call the inspector.
 	OnForget func(id uint64)

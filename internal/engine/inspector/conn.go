@@ -54,6 +54,7 @@ type conn struct {
 	told   verdict
 	// application is that of the outermost protocol.
 	application policy.Application
+	inquiry     inquiry
 	// sealed, where set, is what the connection is judged by, whatever is read of it.
 	sealed *policy.Facts
 	// picked is one more than the offset at which each end's bytes were picked up last.

@@ -13,6 +13,7 @@ import (
 	"github.com/weirnet/weir/internal/inspect/dns"
 	"github.com/weirnet/weir/internal/inspect/http"
 	"github.com/weirnet/weir/internal/inspect/stream"
+	"github.com/weirnet/weir/internal/inspect/tls/certificate"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -37,11 +38,13 @@ type Inspector struct {
 	held     int    // bytes, by all parsers
 	holders  holder // a ring, from the one that has held something longest
 	counts   [counterCount]uint64
-	suspect  bool // the last packet
+	suspect  bool                                   // the last packet
+	shown    *certificate.Cache[*certificate.Shown] // by the wire
 
 	now         time.Time // of the packet at hand
 	exchanges   []telemetry.Exchange
 	settlements []Settlement
+	questions   []Question
 }
 
 // New makes an inspector without a policy.
@@ -51,6 +54,7 @@ func New(c Config) *Inspector {
 		config: c, byID: map[uint64]*conn{}, byStream: map[*stream.Conversation]*conn{},
 		budget:  stream.NewBudget(c.Streams),
 		queries: dns.NewTable(c.MaxQueries, c.QueryTimeout), asked: map[uint64]askedQuery{},
+		shown: certificate.NewCache[*certificate.Shown](rememberEntries, rememberBytes),
 	}
 	i.budget.OnEvict = i.evicted
 	i.holders.prev, i.holders.next = &i.holders, &i.holders
@@ -192,10 +196,11 @@ func (i *Inspector) Exchanges() []telemetry.Exchange { return i.exchanges }
 // the last counts.
 func (i *Inspector) Settlements() []Settlement { return i.settlements }
 
-// Reset forgets Exchanges and Settlements.
+// Reset forgets Exchanges, Settlements and Questions.
 func (i *Inspector) Reset() {
 	clear(i.exchanges)
-	i.exchanges, i.settlements = i.exchanges[:0], i.settlements[:0]
+	clear(i.questions)
+	i.exchanges, i.settlements, i.questions = i.exchanges[:0], i.settlements[:0], i.questions[:0]
 }
 
 // Names is the table that DNS answers are learned into; nil where there is none.

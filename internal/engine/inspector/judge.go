@@ -27,6 +27,8 @@ type version struct {
 	promoted *policy.Policy
 	aging    bool // it has duration rules
 	learns   bool // it asks for names that DNS answered
+	// certificates: it asks for those.
+	certificates bool
 }
 
 // noRule is where no rule decided.
@@ -58,6 +60,7 @@ func (i *Inspector) SetPolicy(v Version, now time.Time) {
 			n.aging = n.aging || t.Over > 0
 		}
 	}
+	n.certificates = slices.Contains(v.Policy.Capabilities(), "certificates")
 	n.learns = slices.Contains(v.Policy.Capabilities(), "names") && i.config.Names != nil
 	old := i.version
 	i.version = n

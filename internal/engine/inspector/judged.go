@@ -34,12 +34,16 @@ func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
 		return 0, All
 	case end == server && c.open:
 		// What the client is told may be what it waits for to go on.
-		return c.streams.Stream(server).Sequence(c.base[server]), Part
+		at := c.base[server]
+		if r, ok := c.reader.(*tlsReader); ok {
+			at += r.parser.Retry()
+		}
+		return c.streams.Stream(server).Sequence(at), Part
 	case !c.open && !c.byRequest():
 		return 0, All
 	}
 	at := c.base[end]
-	if c.phase == reading {
+	if c.phase == reading && !(end == client && c.inquiry.early && c.inquiry.isOpen()) {
 		judged := c.reader.judged(end)
 		if judged == everything {
 			return 0, All
@@ -95,6 +99,7 @@ func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
 // loseRest says of what is not known of a connection that it cannot be had any more.
 func (i *Inspector) loseRest(c *conn, cause policy.Cause) {
 	c.loss = cause
+	i.closeInquiry(c, cause)
 	if c.facts.Application.State == policy.Unknown {
 		c.facts.Application = policy.Lost[policy.Application](cause)
 	}

@@ -53,6 +53,9 @@ func (r *quicReader) read(i *Inspector, c *conn, p *Packet) {
 	}
 	c.facts.Application = withDoT(r.parser.Application(), policy.AppQUIC, c.Tuple.DestinationPort)
 	c.facts.TLS = r.parser.Facts()
+	if h := r.parser.Handshake(); h.Client != nil {
+		i.reveal(c, h.Client, hides)
+	}
 	i.judge(c)
 	if r.parser.Handshake().Established || !r.parser.Wants(quic.Client) && !r.parser.Wants(quic.Server) {
 		r.finish(i, c)
@@ -81,5 +84,6 @@ func (r *quicReader) finish(i *Inspector, c *conn) {
 	}
 	e.TLS = helloExchange(h.Client, h.Server, hello.OverQUIC)
 	e.TLS.Established, e.TLS.Resumed = h.Established, h.Resumed
+	c.setHidden(e.TLS)
 	i.exchanges = append(i.exchanges, e)
 }

@@ -17,6 +17,8 @@ type tlsReader struct {
 	said, ended time.Time
 	after       [2]uint64 // the offset behind the last message of each end
 	problem     string
+	// certificate is how much was known of it, by the parser alone.
+	certificate policy.State
 }
 
 func (i *Inspector) newTLSReader(*conn) *tlsReader {
@@ -87,6 +89,10 @@ func (r *tlsReader) take(i *Inspector, c *conn) {
 			if r.said.IsZero() {
 				r.said = i.now
 			}
+		case tls.Certificate:
+			if h := r.parser.Handshake(); len(h.Chain) > 0 {
+				i.remember(c, h.Client, h.Chain)
+			}
 		case tls.Established:
 			r.ended = i.now
 		case tls.Alert:
@@ -105,15 +111,20 @@ func (r *tlsReader) take(i *Inspector, c *conn) {
 		c.facts.Application = withDoT(r.parser.Application(), policy.AppTLS, c.Tuple.DestinationPort)
 		found = found || c.facts.Application.State != policy.Unknown
 	}
-	if before := c.facts.TLS.Certificate.State; found || before != r.parser.Facts().Certificate.State {
-		c.facts.TLS = r.parser.Facts()
+	if f := r.parser.Facts(); found || f.Certificate.State != r.certificate {
+		c.facts.TLS, r.certificate = f, f.Certificate.State
 		c.recause(&c.facts)
+		h := r.parser.Handshake()
+		i.reveal(c, h.Client, hidingOf(h.Client, h.Server, h.Resumed))
 		i.judge(c)
 	}
 	if c.phase != reading {
 		return
 	}
 	over := r.parser.Handshake().Established || !r.wants(client) && !r.wants(server)
+	if over {
+		i.closeInquiry(c, policy.NotSeen)
+	}
 	if over || !i.config.Report.TLS && !c.judged.waits() && c.facts.Application.State == policy.Known {
 		i.stop(c)
 	}
@@ -156,5 +167,6 @@ func (r *tlsReader) finish(i *Inspector, c *conn) {
 	if len(h.Chain) > 0 {
 		setLeaf(e.TLS, h.Chain[0])
 	}
+	c.setHidden(e.TLS)
 	i.exchanges = append(i.exchanges, e)
 }

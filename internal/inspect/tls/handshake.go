@@ -190,6 +190,7 @@ func (p *Parser) serverHello(server *hello.Server, err error) {
 	}
 	if server.Retry {
 		p.handshake.Retried = true
+		p.retry = h.at
 		// A client that sent a ChangeCipherSpec along with early data goes on in the
 		// clear. If it already has sent what was taken for protected, that may be the
 		// second hello.

@@ -59,7 +59,8 @@ type Parser struct {
 	facts       policy.TLSFacts
 	application policy.Fact[policy.Application]
 	helloDone   bool
-	kept        int // bytes of the messages that handshake tells of
+	retry       uint64 // where what follows a HelloRetryRequest begins, of the server's bytes
+	kept        int    // bytes of the messages that handshake tells of
 }
 
 // Init makes the parser ready for a new connection; its storage is used again.
@@ -82,6 +83,11 @@ func (p *Parser) Held() int {
 	const parsed = 4 // certificates, their keys and names take several times their length
 	return cap(p.ends[Client].body) + cap(p.ends[Server].body) + parsed*p.kept
 }
+
+// Retry is the offset behind the server's HelloRetryRequest, and what goes with it that
+// says nothing; 0 where there was none. The client sends its second ClientHello only
+// once it has these bytes.
+func (p *Parser) Retry() uint64 { return p.retry }
 
 // Facts are what rules ask of TLS.
 func (p *Parser) Facts() policy.TLSFacts { return p.facts }

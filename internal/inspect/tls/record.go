@@ -179,6 +179,9 @@ func (p *Parser) readPayload(end End, payload []byte) int {
 		return alertLength
 	}
 	h.pass(len(payload))
+	if end == Server && h.kind == recordChangeCipherSpec && h.left == 0 && p.retry > 0 && p.handshake.Server == nil {
+		p.retry = h.at // servers send one with it, for the sake of middleboxes (RFC 8446 appendix D.4)
+	}
 	return len(payload)
 }
 

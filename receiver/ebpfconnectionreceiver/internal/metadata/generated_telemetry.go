@@ -47,6 +47,9 @@ type TelemetryBuilder struct {
 	WeirInspectOpened       metric.Int64ObservableCounter
 	WeirInspectUntaken      metric.Int64ObservableCounter
 	WeirPolicyLastErrorTime metric.Float64ObservableGauge
+	WeirProbeQuestions      metric.Int64ObservableCounter
+	WeirProbeRemembered     metric.Int64ObservableGauge
+	WeirProbeRunning        metric.Int64ObservableGauge
 	WeirQueueLength         metric.Int64ObservableGauge
 }
 
@@ -346,6 +349,51 @@ func (builder *TelemetryBuilder) RegisterWeirPolicyLastErrorTimeCallback(cb metr
 	return nil
 }
 
+// RegisterWeirProbeQuestionsCallback sets callback for observable WeirProbeQuestions metric.
+func (builder *TelemetryBuilder) RegisterWeirProbeQuestionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirProbeQuestions, obs: o})
+		return nil
+	}, builder.WeirProbeQuestions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirProbeRememberedCallback sets callback for observable WeirProbeRemembered metric.
+func (builder *TelemetryBuilder) RegisterWeirProbeRememberedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirProbeRemembered, obs: o})
+		return nil
+	}, builder.WeirProbeRemembered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterWeirProbeRunningCallback sets callback for observable WeirProbeRunning metric.
+func (builder *TelemetryBuilder) RegisterWeirProbeRunningCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.WeirProbeRunning, obs: o})
+		return nil
+	}, builder.WeirProbeRunning)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterWeirQueueLengthCallback sets callback for observable WeirQueueLength metric.
 func (builder *TelemetryBuilder) RegisterWeirQueueLengthCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -511,6 +559,24 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_weir_policy_last_error_time",
 		metric.WithDescription("When a policy was last refused, in seconds since 1970; absent if none was. [Development]"),
 		metric.WithUnit("s"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirProbeQuestions, err = builder.meter.Int64ObservableCounter(
+		"otelcol_weir_probe_questions",
+		metric.WithDescription("Questions for certificates that servers hide from the wire, by what became of them. [Development]"),
+		metric.WithUnit("{question}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirProbeRemembered, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_probe_remembered",
+		metric.WithDescription("Answers to such questions that are remembered. [Development]"),
+		metric.WithUnit("{answer}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirProbeRunning, err = builder.meter.Int64ObservableGauge(
+		"otelcol_weir_probe_running",
+		metric.WithDescription("Certificate probes that are under way, or wait for their turn. [Development]"),
+		metric.WithUnit("{probe}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirQueueLength, err = builder.meter.Int64ObservableGauge(
