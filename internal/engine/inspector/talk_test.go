@@ -32,6 +32,7 @@ type world struct {
 	said     []telemetry.Exchange
 	settled  map[uint64]inspector.Settlement
 	settling []inspector.Settlement
+	asked    map[uint64]inspector.Question
 }
 
 var everything = inspector.Report{HTTP: true, TLS: true, DNS: true, SSH: true, Query: true, Answers: true, Headers: []string{"x-env"}}
@@ -43,7 +44,7 @@ func newWorld(t testing.TB, text string, change func(*inspector.Config)) *world 
 	if change != nil {
 		change(&config)
 	}
-	w := &world{t: t, Inspector: inspector.New(config), now: start, settled: map[uint64]inspector.Settlement{}}
+	w := &world{t: t, Inspector: inspector.New(config), now: start, settled: map[uint64]inspector.Settlement{}, asked: map[uint64]inspector.Question{}}
 	w.apply(text)
 	return w
 }
@@ -71,6 +72,9 @@ func (w *world) take() {
 	for _, s := range w.Settlements() {
 		w.settled[s.ID] = s
 		w.settling = append(w.settling, s)
+	}
+	for _, q := range w.Questions() {
+		w.asked[q.ID] = q
 	}
 	w.Reset()
 }
