@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 // The clients are another process: what this one connects to is Weir's own.
@@ -29,6 +32,7 @@ type errand struct {
 	Min, Max uint16 // versions of TLS
 	Size     int    // of the pieces that are written; 0: whole
 	Session  bool   // to go on with an earlier session
+	QUIC     bool
 }
 
 // news is what a client tells of an errand: first from where it goes, then how it went.
@@ -65,6 +69,9 @@ func runClient() {
 }
 
 func (e *errand) run(sessions tls.ClientSessionCache, tell func(news)) error {
+	if e.QUIC {
+		return e.runQUIC(tell)
+	}
 	d := net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(e.From, 0))}
 	c, err := d.Dial("tcp", net.JoinHostPort(e.To.String(), strconv.Itoa(tlsPort)))
 	if err != nil {
@@ -81,6 +88,36 @@ func (e *errand) run(sessions tls.ClientSessionCache, tell func(news)) error {
 		e.Size = 1 << 16
 	}
 	return echo(&cutting{c, e.Size}, config)
+}
+
+// runQUIC does it by QUIC.
+func (e *errand) runQUIC(tell func(news)) error {
+	socket, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(e.From, 0)))
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	local := socket.LocalAddr().(*net.UDPAddr).AddrPort()
+	tell(news{ID: e.ID, Local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port())})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	t := &quic.Transport{Conn: socket}
+	defer t.Close()
+	config := &tls.Config{ServerName: e.Name, InsecureSkipVerify: true, NextProtos: []string{"test"}}
+	c, err := t.Dial(ctx, net.UDPAddrFromAddrPort(netip.AddrPortFrom(e.To, tlsPort)), config, &quic.Config{HandshakeIdleTimeout: 4 * time.Second})
+	if err != nil {
+		return err
+	}
+	s, err := c.OpenStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	io.WriteString(s, "ping")
+	s.Close()
+	if said, err := io.ReadAll(s); err != nil || string(said) != "ping" {
+		return fmt.Errorf("%q was said: %w", said, err)
+	}
+	return c.CloseWithError(0, "")
 }
 
 // cutting writes in pieces: each a segment.

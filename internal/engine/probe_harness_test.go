@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
@@ -106,6 +107,7 @@ func addressLink(n *netlink.Handle, l netlink.Link, addresses map[int]netip.Addr
 // tlsServer takes connections in a namespace of its own, whose interface is watched.
 type tlsServer struct {
 	listeners [2]net.Listener
+	sockets   [2]*net.UDPConn
 	running   sync.WaitGroup
 	capture   int
 	quit      chan struct{}
@@ -137,6 +139,9 @@ func newTLSServer(t testing.TB, config *tls.Config) *tlsServer {
 		s.running.Go(func() { s.accept(l) })
 	}
 	s.running.Go(s.watch)
+	for _, socket := range s.sockets {
+		s.running.Go(func() { s.acceptQUIC(t, socket) })
+	}
 	return s
 }
 
@@ -179,6 +184,9 @@ func (s *tlsServer) open1(far netlink.Link) (err error) {
 	for i, version := range []int{4, 6} {
 		at := netip.AddrPortFrom(serverAt[version], tlsPort)
 		if s.listeners[i], err = net.Listen("tcp", at.String()); err != nil {
+			return err
+		}
+		if s.sockets[i], err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)); err != nil {
 			return err
 		}
 	}
@@ -241,6 +249,40 @@ func (s *tlsServer) accept(l net.Listener) {
 			c.Close()
 		})
 	}
+}
+
+// acceptQUIC does it by QUIC.
+func (s *tlsServer) acceptQUIC(t testing.TB, socket *net.UDPConn) {
+	defer socket.Close()
+	transport := &quic.Transport{Conn: socket}
+	defer transport.Close()
+	config := s.config.Clone()
+	config.NextProtos = []string{"test"}
+	l, err := transport.Listen(config, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.running.Go(func() {
+		for {
+			c, err := l.Accept(ctx)
+			if err != nil {
+				return
+			}
+			s.running.Go(func() {
+				stream, err := c.AcceptStream(ctx)
+				if err != nil {
+					return
+				}
+				io.Copy(stream, stream)
+				stream.Close()
+			})
+		}
+	})
+	<-s.quit
 }
 
 func (s *tlsServer) close() {

@@ -282,6 +282,32 @@ func TestAskedTwice(t *testing.T) {
 	}
 }
 
+// TestProbeQUIC: QUIC is judged by what the server shows by QUIC.
+func TestProbeQUIC(t *testing.T) {
+	s := newStreet(t, "mode: prevent\nrules: [{name: judged, action: allow, direction: outbound, layer7: {tls: {versions: \"1.3\", certificate: {issuer_names: Trusted CA}}}}]\n", byName(chains(t)), nil)
+	for _, version := range []int{4, 6} {
+		for name, passes := range map[string]bool{"good.example": true, "other.example": false} {
+			k := s.begin(t, errand{From: clientTo[version], To: serverAt[version], Name: name, QUIC: true})
+			err := k.end(t)
+			if (err == nil) != passes {
+				t.Errorf("IPv%d, %s: %v", version, name, err)
+			}
+			if came := s.server.came(k.Local); (came > 0) != passes {
+				t.Errorf("IPv%d, %s: %d bytes came", version, name, came)
+			}
+			eventually(t, "a record of the handshake", func() bool {
+				said := s.told.handshakes(name)
+				last := len(said) - 1
+				return last >= 0 && said[last].Connection.Tuple.Destination == serverAt[version] && said[last].Protocol == "quic" &&
+					said[last].TLS.CertificateSource == telemetry.CertificateFromProbe && (said[last].Judgement.Verdict == telemetry.Allowed) == passes
+			})
+		}
+	}
+	if stats := s.engine.Stats().Probe; stats.Probes["seen"] != 4 {
+		t.Errorf("%+v", stats)
+	}
+}
+
 // TestResumed: what a session that goes on does not show again is remembered, or asked
 // for.
 func TestResumed(t *testing.T) {

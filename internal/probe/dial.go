@@ -21,13 +21,7 @@ func (p *Prober) dial(ctx context.Context, q *Question) (c net.Conn, closed func
 	d := net.Dialer{
 		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(q.Source, 0)),
 		KeepAlive: -1,
-		Control: func(_, _ string, raw syscall.RawConn) (err error) {
-			failed := raw.Control(func(fd uintptr) { closed, err = p.setUp(int(fd), q) })
-			if err = errors.Join(failed, err); err != nil {
-				return fmt.Errorf("%w: %w", errSetUp, err)
-			}
-			return nil
-		},
+		Control:   p.control(q, &closed),
 	}
 	d.SetMultipathTCP(false)
 	c, err = d.DialContext(ctx, "tcp", q.Server.Address.String())
@@ -38,12 +32,25 @@ func (p *Prober) dial(ctx context.Context, q *Question) (c net.Conn, closed func
 	return c, closed, nil
 }
 
-// setUp makes a socket one of Weir's own. The port is chosen when it connects, so that
-// it may be one that has connections elsewhere (ip(7)).
+// control sets a socket up.
+func (p *Prober) control(q *Question, closed *func()) func(string, string, syscall.RawConn) error {
+	return func(_, _ string, raw syscall.RawConn) (err error) {
+		failed := raw.Control(func(fd uintptr) { *closed, err = p.setUp(int(fd), q) })
+		if err = errors.Join(failed, err); err != nil {
+			return fmt.Errorf("%w: %w", errSetUp, err)
+		}
+		return nil
+	}
+}
+
+// setUp makes a socket one of Weir's own. The port of TCP is chosen when it connects, so
+// that it may be one that has connections elsewhere (ip(7)).
 func (p *Prober) setUp(fd int, q *Question) (closed func(), err error) {
 	closed = func() {}
-	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-		return closed, fmt.Errorf("have the port chosen late: %w", err)
+	if !q.Server.QUIC {
+		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+			return closed, fmt.Errorf("have the port chosen late: %w", err)
+		}
 	}
 	if q.Device != "" {
 		if err := unix.BindToDevice(fd, q.Device); err != nil {

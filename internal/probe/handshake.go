@@ -28,15 +28,11 @@ func (p *Prober) probe(ctx context.Context, q *Question) Answer {
 
 // chain is what the server shows.
 func (p *Prober) chain(ctx context.Context, q *Question) (certificate.Chain, error) {
-	dialled, closed, err := p.dial(ctx, q)
-	if err != nil {
-		return nil, err
+	h, shake := &handshake{}, p.shakeTLS
+	if q.Server.QUIC {
+		shake = p.shakeQUIC
 	}
-	defer closed()
-	defer dialled.Close()
-	h := &handshake{}
-	t := tls.Client(&limited{Conn: dialled, left: longestHandshake}, h.config(q))
-	if err := h.result(t.HandshakeContext(ctx)); err != nil {
+	if err := h.result(shake(ctx, q, h.config(q))); err != nil {
 		return nil, err
 	}
 	chain, err := certificate.ReadList(h.shown)
@@ -46,8 +42,23 @@ func (p *Prober) chain(ctx context.Context, q *Question) (certificate.Chain, err
 	if len(chain) == 0 {
 		return nil, errors.New("the server shows no certificate")
 	}
-	t.Close() // says goodbye
 	return chain, nil
+}
+
+// shakeTLS shakes hands by TLS over TCP.
+func (p *Prober) shakeTLS(ctx context.Context, q *Question, config *tls.Config) error {
+	dialled, closed, err := p.dial(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer closed()
+	defer dialled.Close()
+	t := tls.Client(&limited{Conn: dialled, left: longestHandshake}, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	t.Close() // says goodbye
+	return nil
 }
 
 // handshake is what a server shows in one.

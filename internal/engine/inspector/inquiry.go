@@ -160,8 +160,7 @@ func offered(client *hello.Client) string {
 // Weir's own connections are judged as any.
 func (i *Inspector) mayAsk(c *conn) bool {
 	p := i.version.Policy
-	return i.config.Asks && p.Mode == policy.Prevent && p.Safeguards.Export &&
-		c.Tuple.Protocol == packet.TCP && c.Direction == packet.Outbound && !c.Loopback && c.sealed == nil &&
+	return i.config.Asks && p.Mode == policy.Prevent && p.Safeguards.Export && c.Direction == packet.Outbound && !c.Loopback && c.sealed == nil &&
 		c.base == [2]uint64{} && !c.Tuple.Destination.IsMulticast()
 }
 
