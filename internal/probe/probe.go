@@ -25,8 +25,8 @@ type Config struct {
 	KeepFor, KeepFailureFor time.Duration
 	// MaxEntries (4096) and MaxBytes (8 MiB) bound what is remembered.
 	MaxEntries, MaxBytes int
-	// Of one destination Burst probes may be made at once (16), and another each Every
-	// (500 ms).
+	// Of one destination Burst probes may be made at once (32), and another each Every
+	// (250 ms).
 	Burst int
 	Every time.Duration
 	// Own is told the cookie of each socket before it connects, so that its packets pass
@@ -49,11 +49,11 @@ func (c *Config) setDefaults() {
 	number(&c.Waiting, 1024)
 	number(&c.MaxEntries, 4096)
 	number(&c.MaxBytes, 8<<20)
-	number(&c.Burst, 16)
+	number(&c.Burst, 32)
 	duration(&c.Timeout, 5*time.Second)
 	duration(&c.KeepFor, 5*time.Minute)
 	duration(&c.KeepFailureFor, 10*time.Second)
-	duration(&c.Every, 500*time.Millisecond)
+	duration(&c.Every, 250*time.Millisecond)
 }
 
 // Question is about a server, for a connection that waits.

@@ -257,3 +257,25 @@ func TestResumption(t *testing.T) {
 		})
 	}
 }
+
+// TestRetry: what a server sends before it knows what the client says the second time is
+// told apart, with the record that goes with it.
+func TestRetry(t *testing.T) {
+	for _, test := range handshakeCases() {
+		client, server := test.configs()
+		var p Parser
+		want, from := uint64(0), uint64(0)
+		for _, turn := range talk(t, client, server) {
+			if turn.from == Server {
+				from += uint64(len(turn.data))
+			}
+			if turn.from == Client && p.Handshake().Retried && p.Handshake().Server == nil && want == 0 {
+				want = from
+			}
+			p.Read(turn.from, turn.data)
+		}
+		if p.Retry() != want || (want > 0) != test.retried {
+			t.Errorf("%s: %d bytes, want %d", test.name, p.Retry(), want)
+		}
+	}
+}
