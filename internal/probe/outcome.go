@@ -21,12 +21,12 @@ const (
 	Seen        Outcome = iota // the server showed its certificate
 	Refused                    // it takes no connections
 	Unreachable                // there is no way to it, or none from that source address
-	TimedOut                   // it did not answer in time, or the probe's turn did not come
+	TimedOut                   // it did not answer in time
 	Broken                     // the handshake failed, or it speaks no TLS
 	Malformed                  // a certificate cannot be read
 	TooLong                    // it said more than a handshake takes
 	RateLimited                // the destination was asked too often
-	Busy                       // too many probes wait for their turn
+	Busy                       // too many probes wait for their turn, or it did not come in time
 	Stopped                    // the prober was closed
 	Failed                     // the socket could not be set up
 	outcomes

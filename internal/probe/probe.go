@@ -152,7 +152,7 @@ func (p *Prober) refuse(o Outcome) Answer {
 func (p *Prober) fly(q Question) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.config.Timeout)
 	defer cancel()
-	a := Answer{Outcome: TimedOut}
+	a := Answer{Outcome: Busy}
 	select {
 	case p.slots <- struct{}{}:
 		a = p.probe(ctx, &q)
@@ -178,7 +178,10 @@ func (p *Prober) fly(q Question) {
 
 func (p *Prober) remember(s certificate.Server, a Answer) {
 	const failure = 256 // bytes, with the key
-	if a.Shown == nil {
+	switch {
+	case a.Outcome == Busy, a.Outcome == Failed:
+		return // which tells nothing of the server
+	case a.Shown == nil:
 		p.cache.Put(s, a, failure, time.Now().Add(p.config.KeepFailureFor))
 		return
 	}

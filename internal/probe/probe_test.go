@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -8,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"crypto/tls"
+	"github.com/weirnet/weir/internal/policy"
 )
 
 // TestSingleFlight: who asks while a probe is under way gets its answer, and who asks
@@ -155,6 +156,29 @@ func TestCrowd(t *testing.T) {
 	if counts[Broken] != 5 || counts[Busy] != 3 || most.Load() > 2 {
 		t.Errorf("%v, %d at once", counts, most.Load())
 	}
+}
+
+// TestTurn: whose turn does not come is told so, and may ask again at once.
+func TestTurn(t *testing.T) {
+	release := make(chan struct{})
+	s := serve(t, func(net.Conn) { <-release })
+	p := newProber(t, Config{Running: 1, Timeout: 300 * time.Millisecond})
+	slow := make(chan Answer, 1)
+	p.Ask(s.asked("a.example"), func(a Answer) { slow <- a })
+	for s.taken.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	p.slots <- struct{}{} // as soon as the first is through
+	if a := <-slow; a.Outcome != TimedOut {
+		t.Errorf("the first: %v", a.Outcome)
+	}
+	for range 2 {
+		if a := p.ask(t, s.asked("b.example")); a.Outcome != Busy || a.Cached || a.Outcome.Cause() != policy.Overload {
+			t.Errorf("the second: %v, cached: %v", a.Outcome, a.Cached)
+		}
+	}
+	<-p.slots
+	close(release)
 }
 
 // TestClose: nothing is left of probes that are under way, and nobody is told.
