@@ -1,7 +1,11 @@
 package inspector_test
 
 import (
+	"crypto/ecdh"
+	"crypto/rand"
 	"crypto/tls"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -150,4 +154,52 @@ func TestOtherPolicy(t *testing.T) {
 	w.apply(strings.Replace(byIssuer, "Good CA", "Bad CA", 1))
 	w.answer(c.c.ID, issued("Good CA"))
 	w.expect("verdict", c.verdict(), "block default")
+}
+
+// helloWithECH is a ClientHello that hides a name behind another.
+func helloWithECH(t *testing.T, outer string) string {
+	t.Helper()
+	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An ECHConfig (RFC 9849 section 4): X25519, HKDF-SHA256, AES-128-GCM.
+	config := append([]byte{7, 0, 0x20, 0, 32}, key.PublicKey().Bytes()...)
+	config = append(config, 0, 4, 0, 1, 0, 1, 32, byte(len(outer)))
+	config = append(append(config, outer...), 0, 0)
+	config = append([]byte{0xfe, 0x0d, 0, byte(len(config))}, config...)
+	a, b := net.Pipe()
+	defer b.Close()
+	defer a.Close()
+	go tls.Client(a, &tls.Config{
+		ServerName: "inner.example", MinVersion: tls.VersionTLS13,
+		EncryptedClientHelloConfigList: append([]byte{0, byte(len(config))}, config...),
+	}).Handshake()
+	header := make([]byte, 5)
+	if _, err := io.ReadFull(b, header); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, int(header[3])<<8|int(header[4]))
+	if _, err := io.ReadFull(b, body); err != nil {
+		t.Fatal(err)
+	}
+	return string(header) + string(body)
+}
+
+// TestInquiryECH: the server is asked for the outer name, unless the rule is about hellos
+// without another.
+func TestInquiryECH(t *testing.T) {
+	said := helloWithECH(t, "good.example")
+	w := newWorld(t, byIssuer, asking)
+	c := w.open(443)
+	c.client(said)
+	if q, ok := w.asked[c.c.ID]; !ok || q.Server.Name != "good.example" {
+		t.Errorf("%+v", q)
+	}
+	w = newWorld(t, strings.Replace(byIssuer, "server_names: good.example", "server_names: good.example, ech: false", 1), asking)
+	c = w.open(443)
+	c.client(said)
+	if len(w.asked) > 0 || c.verdict() != "block default" {
+		t.Errorf("%+v, %s", w.asked, c.verdict())
+	}
 }
