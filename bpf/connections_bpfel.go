@@ -143,7 +143,8 @@ const (
 	ConnectionsCounterCOUNT_HELD_FRAGMENT_DROPPED ConnectionsCounter = 32
 	ConnectionsCounterCOUNT_SYN_DATA_DROPPED      ConnectionsCounter = 33
 	ConnectionsCounterCOUNT_UNHELD                ConnectionsCounter = 34
-	ConnectionsCounterCOUNT_MAX                   ConnectionsCounter = 35
+	ConnectionsCounterCOUNT_XDP_DROPPED           ConnectionsCounter = 35
+	ConnectionsCounterCOUNT_MAX                   ConnectionsCounter = 36
 )
 
 type ConnectionsDatagram struct {

@@ -46,8 +46,9 @@ enum counter {
   COUNT_HELD_FRAGMENT_DROPPED = 32,
   COUNT_SYN_DATA_DROPPED = 33, // data in a SYN on a tuple that is taken
   COUNT_UNHELD = 34,           // connections of which facts cannot be had
+  COUNT_XDP_DROPPED = 35,      // of blocked connections, before the ingress program (xdp.c)
 #ifdef WEIR_OTHER_LAYOUT
-  COUNT_OTHER_LAYOUT = 35,
+  COUNT_OTHER_LAYOUT = 36,
 #endif
   COUNT_MAX,
 };

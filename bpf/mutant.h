@@ -42,6 +42,9 @@ enum mutant {
   MUTANT_HELD_ANY_EPOCH = 29, // what is sent on may be another connection's
   MUTANT_HELD_RESENT = 30,    // what is sent again of what passed is not held
   MUTANT_NO_OWN_SOCKETS = 31, // a socket that is known to be Weir's own is judged as any
+  MUTANT_XDP_ANY_TABLES = 32, // what an earlier policy blocked is dropped early
+  MUTANT_XDP_ANY_SYN = 33,    // ... and a SYN that may open the tuple anew
+  MUTANT_XDP_ANY_HOOK = 34,   // ... and counted where it was counted before
 };
 
 #ifdef WEIR_MUTANTS

@@ -7,6 +7,8 @@ trap 'rm -rf "$work"' EXIT
 ../scripts/bpf2go.sh Mutants connections.c -output-dir "$work" -cflags -DWEIR_MUTANTS
 ../scripts/bpf2go.sh LookMutants look.c -output-dir "$work" -cflags -DWEIR_MUTANTS
 ../scripts/bpf2go.sh HoldMutants hold.c -output-dir "$work" -cflags -DWEIR_MUTANTS
+../scripts/bpf2go.sh XDPMutants xdp.c -output-dir "$work" -cflags -DWEIR_MUTANTS
 cp "$work/mutants_bpfel.o" ../internal/datapath/testdata/mutants_bpfel.o
 cp "$work/lookmutants_bpfel.o" ../internal/datapath/testdata/look_mutants_bpfel.o
 cp "$work/holdmutants_bpfel.o" ../internal/datapath/testdata/hold_mutants_bpfel.o
+cp "$work/xdpmutants_bpfel.o" ../internal/datapath/testdata/xdp_mutants_bpfel.o

@@ -10,15 +10,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// watch is the two hooks of a watched interface.
+// watch is the hooks of a watched interface.
 type watch struct {
 	name  string
 	life  uint64          // of its interface
-	hooks map[string]hook // by "ingress", "egress"
+	hooks map[string]hook // by "ingress", "egress", XDP.hook()
+
+	lacksXDP   string // why; "" where it has the program, or it is not wanted
+	refusesXDP bool   // the kernel does: it is not asked again
 }
 
 // hook is a program's place at one side of an interface: a tcx link (tcx.go), or
-// a filter where the kernel has none (clsact.go).
+// a filter where the kernel has none (clsact.go); or an XDP link (xdp.go).
 type hook interface {
 	// keep lets it outlive the process; release takes that back.
 	keep(path string) error

@@ -63,7 +63,7 @@ func checkPin(path string, isFolder bool) error {
 }
 
 // programNames are those of the programs in the hooks, of any version.
-var programNames = []string{"ingress", "egress", "ingress_l3", "egress_l3"}
+var programNames = []string{"ingress", "egress", "ingress_l3", "egress_l3", "drop_early"}
 
 // openLink opens a pinned link of an interface; nil where there is none, or one
 // that is of no use any more, whose pin it removes. One that is not Weir's is
@@ -81,12 +81,12 @@ func (d *Datapath) openLink(path string, index int) (link.Link, error) {
 		l.Close()
 		return nil, fmt.Errorf("look at the pinned link %s: %w", path, err)
 	}
-	tcx := info.TCX()
-	if tcx == nil {
+	linked, ok := linkedTo(info)
+	if !ok {
 		l.Close()
-		return nil, fmt.Errorf("the pinned link %s is of type %v; accepted are those of tcx hooks; %s", path, info.Type, howToRemove)
+		return nil, fmt.Errorf("the pinned link %s is of type %v; accepted are those of tcx and XDP hooks; %s", path, info.Type, howToRemove)
 	}
-	if int(tcx.Ifindex) != index {
+	if linked != index {
 		l.Close()
 		return nil, d.removeStale(path, "the interface that it was made for is gone")
 	}

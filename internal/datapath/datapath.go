@@ -36,6 +36,8 @@ type Config struct {
 	// Include and Exclude are globs of interface names. Without Include, the
 	// interfaces with a route off the host are watched.
 	Include, Exclude []string
+	// XDP says where packets of blocked connections are dropped early.
+	XDP XDP
 }
 
 // Datapath is the live instance of its network namespace.
@@ -75,6 +77,8 @@ type Datapath struct {
 	looking sync.Mutex
 	look    *ebpf.Program // copies packets; nil: none are wanted
 
+	xdp xdp // guarded by attach
+
 	holding sync.Mutex
 	hold    *hold // nil: nothing is held
 	unread  heldCounts
@@ -110,6 +114,7 @@ var (
 	loadPrograms = bpf.LoadConnections
 	loadLook     = bpf.LoadLook
 	loadHold     = bpf.LoadHold
+	loadXDP      = bpf.LoadXDP
 )
 
 // Open gives the datapath of the network namespace: the one this process has
@@ -248,6 +253,9 @@ func (d *Datapath) closeObjects() error {
 		if r != nil {
 			errs = append(errs, r.Close())
 		}
+	}
+	if d.xdp.program != nil {
+		errs = append(errs, d.xdp.program.Close())
 	}
 	d.looking.Lock()
 	defer d.looking.Unlock()

@@ -93,7 +93,7 @@ func (d *Datapath) takeOver(attach func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := d.setHandover(now + uint64(handoverTime)); err != nil {
+	if err := errors.Join(d.pins.detachXDP(), d.setHandover(now+uint64(handoverTime))); err != nil {
 		return err
 	}
 	switched := time.Now()

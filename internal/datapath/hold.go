@@ -210,13 +210,7 @@ func (d *Datapath) loadHold() (loaded bpf.HoldPrograms, err error) {
 	if err != nil {
 		return loaded, fmt.Errorf("read the compiled programs that hold packets: %w", err)
 	}
-	shared := map[string]*ebpf.Map{}
-	for name, m := range mapsByName(&d.objects.ConnectionsMaps) {
-		if s := spec.Maps[name]; s != nil {
-			s.MaxEntries = m.MaxEntries()
-			shared[name] = m
-		}
-	}
+	shared := d.sharedMaps(spec)
 	if err := spec.LoadAndAssign(&loaded, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
 		return loaded, explainLoad(err)
 	}

@@ -157,6 +157,9 @@ func (d *Datapath) settle() []error {
 				d.log.Info("A watched interface was renamed.", zap.String("interface", i.name), zap.String("before", w.name))
 				w.name = i.name
 			}
+			from := time.Now()
+			d.settleXDP(w, i)
+			timed(from)
 			continue
 		}
 		d.log.Info("No longer watching an interface.", zap.String("interface", w.name))
@@ -177,6 +180,9 @@ func (d *Datapath) settle() []error {
 		}
 		from := time.Now()
 		err := d.attachTo(i, zones[i.index])
+		if err == nil {
+			d.settleXDP(d.attached[i.index], i)
+		}
 		timed(from)
 		switch {
 		case errors.Is(err, unix.ENODEV): // gone meanwhile; the news of it come

@@ -69,6 +69,16 @@ func (d *Datapath) loadLook() (*ebpf.Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled program that copies packets: %w", err)
 	}
+	var loaded bpf.LookPrograms
+	if err := spec.LoadAndAssign(&loaded, &ebpf.CollectionOptions{MapReplacements: d.sharedMaps(spec)}); err != nil {
+		return nil, explainLoad(err)
+	}
+	return loaded.Look, nil
+}
+
+// sharedMaps are those that programs which are loaded later share with the others,
+// by name; their specs are given the sizes.
+func (d *Datapath) sharedMaps(spec *ebpf.CollectionSpec) map[string]*ebpf.Map {
 	shared := map[string]*ebpf.Map{}
 	for name, m := range mapsByName(&d.objects.ConnectionsMaps) {
 		if s := spec.Maps[name]; s != nil {
@@ -76,9 +86,5 @@ func (d *Datapath) loadLook() (*ebpf.Program, error) {
 			shared[name] = m
 		}
 	}
-	var loaded bpf.LookPrograms
-	if err := spec.LoadAndAssign(&loaded, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
-		return nil, explainLoad(err)
-	}
-	return loaded.Look, nil
+	return shared
 }

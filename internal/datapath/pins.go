@@ -88,7 +88,7 @@ func isDead(p pins) bool {
 		if err != nil {
 			return false
 		}
-		if tcx := info.TCX(); tcx == nil || tcx.Ifindex != 0 {
+		if index, ok := linkedTo(info); !ok || index != 0 {
 			return false
 		}
 	}
@@ -121,8 +121,10 @@ func (p pins) next() string { return filepath.Join(p.folder, "next-maps") }
 func (p pins) mapPath(name string) string { return filepath.Join(p.maps(), name) }
 
 func (p pins) linkPath(ifindex int, hook string) string {
-	return filepath.Join(p.folder, fmt.Sprintf("link-%d-%s", ifindex, hook))
+	return p.link(fmt.Sprintf("link-%d-%s", ifindex, hook))
 }
+
+func (p pins) link(name string) string { return filepath.Join(p.folder, name) }
 
 // linkIndex is the interface index in a link's file name.
 func linkIndex(name string) (int, bool) {

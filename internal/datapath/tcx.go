@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcxHook is a tcx link (Linux 6.6). It is referenced as long as it is wanted: the
-// runtime closes, and so detaches, a link that is not.
-type tcxHook struct{ link link.Link }
+// linkHook is a link to a tcx hook (Linux 6.6) or an XDP hook. It is referenced as
+// long as it is wanted: the runtime closes, and so detaches, a link that is not.
+type linkHook struct{ link link.Link }
 
 // chooseHooks finds out whether the kernel has tcx, by trying: with an interface
 // that no namespace has, so that nothing is attached to.
@@ -37,7 +37,7 @@ func (d *Datapath) chooseHooks() {
 func (d *Datapath) attachTCX(index int, s side, program *ebpf.Program, path string, kept bool) (hook, error) {
 	if l := d.switched[path]; l != nil {
 		delete(d.switched, path)
-		return tcxHook{l}, nil
+		return linkHook{l}, nil
 	}
 	old, err := d.openLink(path, index)
 	if err != nil {
@@ -45,7 +45,7 @@ func (d *Datapath) attachTCX(index int, s side, program *ebpf.Program, path stri
 	}
 	if old != nil {
 		if err := old.Update(program); err == nil {
-			return tcxHook{old}, nil
+			return linkHook{old}, nil
 		}
 		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
 			return nil, fmt.Errorf("give up a stale link: %w", err)
@@ -62,10 +62,10 @@ func (d *Datapath) attachTCX(index int, s side, program *ebpf.Program, path stri
 			return nil, errors.Join(fmt.Errorf("pin link: %w", err), l.Close())
 		}
 	}
-	return tcxHook{l}, nil
+	return linkHook{l}, nil
 }
 
-func (h tcxHook) keep(path string) error {
+func (h linkHook) keep(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil // taken over
 	}
@@ -73,15 +73,27 @@ func (h tcxHook) keep(path string) error {
 }
 
 // release fails only where the file is gone already.
-func (h tcxHook) release() { h.link.Unpin() }
+func (h linkHook) release() { h.link.Unpin() }
 
-func (h tcxHook) isLost() bool {
+func (h linkHook) isLost() bool {
 	info, err := h.link.Info()
 	if err != nil {
 		return false // not known
 	}
-	tcx := info.TCX()
-	return tcx != nil && tcx.Ifindex == 0
+	index, ok := linkedTo(info)
+	return ok && index == 0
 }
 
-func (h tcxHook) close() error { return h.link.Close() }
+func (h linkHook) close() error { return h.link.Close() }
+
+// linkedTo is the index of the interface that a tcx or XDP link is attached to, 0
+// once that is gone; ok is false for links of other types.
+func linkedTo(info *link.Info) (index int, ok bool) {
+	if tcx := info.TCX(); tcx != nil {
+		return int(tcx.Ifindex), true
+	}
+	if xdp := info.XDP(); xdp != nil {
+		return int(xdp.Ifindex), true
+	}
+	return 0, false
+}

@@ -130,6 +130,7 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_HELD_FRAGMENT_DROPPED: "held_fragment_dropped",
 	bpf.ConnectionsCounterCOUNT_SYN_DATA_DROPPED:      "syn_data_dropped",
 	bpf.ConnectionsCounterCOUNT_UNHELD:                "unheld",
+	bpf.ConnectionsCounterCOUNT_XDP_DROPPED:           "xdp_dropped",
 }
 
 // Counters reads the causes, all of them, in a fixed order. The last three are user
@@ -162,6 +163,11 @@ func sum(values []uint64) (n uint64) {
 
 func (d *Datapath) running() []*ebpf.Program {
 	list := []*ebpf.Program{d.objects.Ingress, d.objects.Egress, d.objects.IngressL3, d.objects.EgressL3}
+	d.attach.Lock()
+	if d.xdp.program != nil {
+		list = append(list, d.xdp.program)
+	}
+	d.attach.Unlock()
 	d.looking.Lock()
 	defer d.looking.Unlock()
 	if d.look != nil {

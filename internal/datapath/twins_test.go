@@ -187,6 +187,9 @@ func (r *trial) sweep(t testing.TB, s *step, i int) string {
 func (r *trial) packet(t testing.TB, s *step, i int) string {
 	r.setReading(t)
 	r.datapath.forgetTime(t)
+	if r.xdp != nil {
+		r.xdp.forgetTime(t)
+	}
 	from := now(t)
 	answer, err := r.run(s.at, s.frame, s.gso)
 	if errors.Is(err, unix.EINVAL) { // shorter than its headers, or too long

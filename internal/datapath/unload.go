@@ -134,9 +134,12 @@ func detachPinned(path string) error {
 	if err == nil {
 		// Fails where the interface is gone, and with it the hook.
 		info, infoErr := l.Info()
+		if infoErr != nil {
+			info = &link.Info{}
+		}
 		err = l.Detach()
 		l.Close()
-		if err != nil && infoErr == nil && info.TCX() != nil && info.TCX().Ifindex != 0 {
+		if index, _ := linkedTo(info); err != nil && index != 0 {
 			return fmt.Errorf("detach the pinned link %s: %w", path, err)
 		}
 	}

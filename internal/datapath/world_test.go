@@ -42,6 +42,7 @@ type world struct {
 	agent    bool                 // the agent was heard of lately: what this process sends is its own
 	bare     bool                 // frames have no Ethernet header: the programs of such devices run
 	datapath *Datapath
+	xdp      *early // nil: without
 }
 
 // The addresses of this host, and those around it.
@@ -193,6 +194,9 @@ func (w *world) run(at place, frame []byte, gso uint32) (uint32, error) {
 	const ingressIndex, index, gsoSize = 36, 40, 176
 	binary.NativeEndian.PutUint32(context[index:], w.index[at.at])
 	binary.NativeEndian.PutUint32(context[gsoSize:], gso)
+	if w.xdp != nil && !at.egress && !w.bare && w.xdp.drops(w.index[at.at], at.at, frame, gso) {
+		return drop, nil
+	}
 	o := &w.datapath.objects
 	program, from := o.Egress, at.from
 	switch {

@@ -19,6 +19,16 @@ import (
 // Timeouts are the idle times after which a connection is over.
 type Timeouts = datapath.Timeouts
 
+// XDP says where packets of blocked connections are dropped early.
+type XDP = datapath.XDP
+
+// Values of XDP.
+const (
+	XDPOff     = datapath.XDPOff
+	XDPNative  = datapath.XDPNative
+	XDPGeneric = datapath.XDPGeneric
+)
+
 // KeepMode says what stays in the kernel when the engine ends.
 type KeepMode uint8
 
@@ -34,6 +44,7 @@ type Config struct {
 	// Include and Exclude are globs of interface names. Without Include, the
 	// interfaces with a route off the host are watched.
 	Include, Exclude []string
+	XDP              XDP
 	// MaxEntries is the size of the flow table in connections.
 	MaxEntries uint32
 	Timeouts   Timeouts
@@ -77,7 +88,7 @@ type Engine struct {
 // pinned, stays until Apply.
 func New(cfg Config, log *zap.Logger) (*Engine, error) {
 	data, err := datapath.Open(datapath.Config{
-		MaxEntries: cfg.MaxEntries, Include: cfg.Include, Exclude: cfg.Exclude,
+		MaxEntries: cfg.MaxEntries, Include: cfg.Include, Exclude: cfg.Exclude, XDP: cfg.XDP,
 	}, log)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 
+	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/telemetry"
 	"github.com/weirnet/weir/receiver/ebpfconnectionreceiver/internal/metadata"
 )
@@ -29,6 +30,9 @@ type Config struct {
 	CaptureAddresses []string `mapstructure:"capture_addresses"`
 	// Interfaces are those that are watched.
 	Interfaces InterfacesConfig `mapstructure:"interfaces"`
+	// XDP says where packets of blocked connections are dropped early: off, native
+	// (in the interfaces' drivers) or generic.
+	XDP string `mapstructure:"xdp"`
 	// OnShutdown says what becomes of the programs in the kernel: auto (keep
 	// them where the policy is enforced), keep or unload.
 	OnShutdown string `mapstructure:"on_shutdown"`
@@ -98,6 +102,11 @@ const (
 	onShutdownUnload = "unload"
 )
 
+// xdpModes has the values of Config.XDP.
+var xdpModes = map[string]engine.XDP{xdpOff: engine.XDPOff, "native": engine.XDPNative, "generic": engine.XDPGeneric}
+
+const xdpOff = "off"
+
 // Values of TracesConfig.Connections.
 const (
 	tracesBlocked = "blocked"
@@ -120,6 +129,7 @@ func (c *TracesConfig) tracing() telemetry.Tracing {
 
 func createDefaultConfig() component.Config {
 	return &Config{
+		XDP:        xdpOff,
 		OnShutdown: onShutdownAuto,
 		FlowTable: FlowTableConfig{
 			MaxEntries: 1 << 20,
@@ -157,6 +167,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	wrong := func(format string, arguments ...any) { errs = append(errs, fmt.Errorf(format, arguments...)) }
 
+	if _, ok := xdpModes[c.XDP]; !ok {
+		wrong("xdp: %q is not accepted: want off, native or generic", c.XDP)
+	}
 	switch c.OnShutdown {
 	case onShutdownAuto, onShutdownKeep, onShutdownUnload:
 	default:

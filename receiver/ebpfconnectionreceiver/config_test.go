@@ -44,6 +44,7 @@ func TestConfig(t *testing.T) {
 			c.Policy = &edge
 			c.Interfaces = InterfacesConfig{Include: []string{"eth*", "wlan0"}, Exclude: []string{"eth9"}}
 			c.OnShutdown = onShutdownKeep
+			c.XDP = "native"
 			c.FlowTable = FlowTableConfig{MaxEntries: 4096, Timeouts: TimeoutsConfig{
 				TCP: time.Hour, TCPClosing: time.Minute, UDP: 30 * time.Second, ICMP: 5 * time.Second,
 			}}
@@ -88,6 +89,7 @@ func TestConfigErrors(t *testing.T) {
 		"wrong_glob":       {`interfaces: include::0: "eth[0" is not a glob`, "include::1: an empty name matches nothing"},
 		"wrong_policy":     {`'policy'`, `"not an id/"`},
 		"wrong_words": {
+			`xdp: "offload" is not accepted: want off, native or generic`,
 			`on_shutdown: "never" is not accepted: want auto, keep or unload`,
 			`traces::connections: "some" is not accepted: want blocked or all`,
 			`traces::trust_traceparent: "inbound" is not accepted: want outbound, all or none`,
@@ -118,7 +120,7 @@ func TestConfigErrors(t *testing.T) {
 			"max_rules: -1 is negative",
 			"queue_size: want at least 1, found 0",
 		},
-		"unknown_key":    {"xdp"},
+		"unknown_key":    {"xpd"},
 		"unknown_event":  {"weir.connection.begin"},
 		"unknown_metric": {"weir.connection.count"},
 	} {
@@ -137,7 +139,7 @@ func TestEngineConfig(t *testing.T) {
 	got := engineConfig(config, engine.InspectConfig{MaxBytes: 7}, nil)
 	assert.Equal(t, engine.Config{
 		Include: []string{"eth*", "wlan0"}, Exclude: []string{"eth9"},
-		MaxEntries: 4096, UpdateInterval: time.Minute, Keep: engine.KeepAlways, Inspect: engine.InspectConfig{MaxBytes: 7},
+		XDP: engine.XDPNative, MaxEntries: 4096, UpdateInterval: time.Minute, Keep: engine.KeepAlways, Inspect: engine.InspectConfig{MaxBytes: 7},
 		Timeouts: engine.Timeouts{TCP: time.Hour, TCPClosing: time.Minute, UDP: 30 * time.Second, ICMP: 5 * time.Second},
 	}, got)
 	for word, keep := range map[string]engine.KeepMode{

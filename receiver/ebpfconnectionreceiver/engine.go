@@ -76,6 +76,7 @@ func engineConfig(config *Config, inspect engine.InspectConfig, changed func(tel
 	return engine.Config{
 		Include:    config.Interfaces.Include,
 		Exclude:    config.Interfaces.Exclude,
+		XDP:        xdpModes[config.XDP],
 		MaxEntries: config.FlowTable.MaxEntries,
 		Timeouts: engine.Timeouts{
 			TCP: timeouts.TCP, TCPClosing: timeouts.TCPClosing, UDP: timeouts.UDP, ICMP: timeouts.ICMP,

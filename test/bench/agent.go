@@ -44,6 +44,7 @@ type Opening struct {
 	Interfaces []string
 	MaxEntries uint32
 	Policy     []byte
+	XDP        engine.XDP
 	// Look: what is said inside of connections is told of.
 	Look bool
 }
@@ -78,7 +79,7 @@ func (a *Agent) Open(o Opening, took *Applied) error {
 		return err
 	}
 	a.engine, err = engine.New(engine.Config{
-		Include: o.Interfaces, MaxEntries: o.MaxEntries, Keep: engine.KeepNever,
+		Include: o.Interfaces, XDP: o.XDP, MaxEntries: o.MaxEntries, Keep: engine.KeepNever,
 		Timeouts: engine.Timeouts{TCP: 120 * time.Hour, TCPClosing: 2 * time.Minute, UDP: time.Minute, ICMP: 10 * time.Second},
 		Inspect:  engine.InspectConfig{Report: engine.Report{HTTP: o.Look, TLS: o.Look, DNS: o.Look, SSH: o.Look}},
 	}, log)

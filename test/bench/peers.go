@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os/exec"
 	"regexp"
+
+	"github.com/weirnet/weir/internal/engine"
 )
 
 // The programs of others that Weir is measured beside, and their Debian packages.
@@ -26,7 +28,6 @@ func (b *bench) findPeers() (out []missing) {
 	}
 	out = append(out,
 		missing{"bpfilter", "no package of it; nftables with linear rules stands in its place"},
-		missing{"Weir by XDP", "not built; xdp-filter stands beside an empty XDP program"},
 		missing{"Weir's inspection of application protocols", "all of these policies are decided by the first packet"})
 	if b.sets == "" {
 		out = append(out, missing{"ClassBench rule sets", "-sets or WEIR_CLASSBENCH names no folder"})
@@ -61,12 +62,19 @@ const (
 	nftConntrack = "nftables, conntrack"
 	iptLinear    = "iptables, linear"
 	ipset        = "ipset"
+	xdpFilter    = "xdp-filter"
+	weirXDP      = weirSubject + " (XDP), blocked"
 )
 
 // weir makes a lane with an agent that watches the given interfaces.
 func (s *lanes) weir(name string, size int, fresh bool, policy []byte, interfaces ...string) *lane {
+	return s.weirBy(engine.XDPOff, name, size, fresh, policy, interfaces...)
+}
+
+// weirBy makes one that drops early.
+func (s *lanes) weirBy(xdp engine.XDP, name string, size int, fresh bool, policy []byte, interfaces ...string) *lane {
 	l := s.add(name, size, fresh)
-	l.agent, _ = startAgent(l.host, agentCPUs(), Opening{Interfaces: interfaces, MaxEntries: 1 << 20, Policy: policy})
+	l.agent, _ = startAgent(l.host, agentCPUs(), Opening{Interfaces: interfaces, MaxEntries: 1 << 20, Policy: policy, XDP: xdp})
 	return l
 }
 

@@ -109,7 +109,7 @@ func TestJudge(t *testing.T) {
 		"established, added time, against nftables with conntrack and 100 rules":        "not measured",
 		"TCP: requests on connections that stay, 1,000 rules, against an empty program": "met",
 		"connections judged and reported, none lost, on one core, answered":             "not measured",
-		"XDP, drop by port or address, against xdp-filter":                              "not measured",
+		"XDP, drop of a blocked connection, against xdp-filter by address":              "not measured",
 	}
 	for _, target := range sample().Targets {
 		if outcome, ok := want[target.Claim]; ok && outcome != target.outcome() {

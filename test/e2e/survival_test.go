@@ -25,7 +25,9 @@ var otherBinary = sync.OnceValues(func() (string, error) {
 	}
 	folder := filepath.Join(root, "build") // as make build left it
 	replace := map[string]string{}
-	for object, other := range map[string]string{"connections": "other_layout.o", "look": "other_layout_look.o", "hold": "other_layout_hold.o"} {
+	for object, other := range map[string]string{
+		"connections": "other_layout.o", "look": "other_layout_look.o", "hold": "other_layout_hold.o", "xdp": "other_layout_xdp.o",
+	} {
 		replace[filepath.Join(root, "bpf", object+"_bpfel.o")] = filepath.Join(root, "internal/datapath/testdata", other)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
@@ -54,11 +56,12 @@ func TestSurvival(t *testing.T) {
 		again func(t *testing.T, w *weir, i int)
 		// exact: not one packet is missing on a connection's counters, or dropped.
 		exact bool
+		xdp   string
 	}{
-		{"kill", func(t *testing.T, w *weir, _ int) { w.kill(t); w.restart(t) }, true},
-		{"restart", func(t *testing.T, w *weir, _ int) { w.stop(t); w.restart(t) }, true},
-		{"reload", func(t *testing.T, w *weir, i int) { w.signal(t, unix.SIGHUP); w.awaitReady(t, i+2) }, true},
-		{"upgrade", upgrade, false},
+		{"kill", func(t *testing.T, w *weir, _ int) { w.kill(t); w.restart(t) }, true, "generic"},
+		{"restart", func(t *testing.T, w *weir, _ int) { w.stop(t); w.restart(t) }, true, "off"},
+		{"reload", func(t *testing.T, w *weir, i int) { w.signal(t, unix.SIGHUP); w.awaitReady(t, i+2) }, true, "off"},
+		{"upgrade", upgrade, false, "generic"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -69,9 +72,12 @@ func TestSurvival(t *testing.T) {
 				}
 			}
 			w := start(t, l.a, config{
-				policy: string(newPolicy(t, shut8080)), receiver: "on_shutdown: keep",
+				policy: string(newPolicy(t, shut8080)), receiver: "on_shutdown: keep\nxdp: " + c.xdp,
 				timeouts: "{tcp: 60s, tcp_closing: 2s, udp: 20s, icmp: 1s}",
 			})
+			if strings.Contains(w.log(), "are dropped early") != (c.xdp != "off") {
+				t.Fatalf("xdp: %s, but the log says\n%s", c.xdp, tail(w.log(), 20))
+			}
 			w.partial = true
 			f := newTraffic(t, l)
 			var before, blocked int64
