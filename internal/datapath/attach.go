@@ -89,7 +89,8 @@ func (d *Datapath) programsFor(i *iface) (ingress, egress *ebpf.Program, err err
 	case "ether", "loopback":
 		return d.objects.Ingress, d.objects.Egress, nil
 	case "none", "ppp", "tunnel", "tunnel6", "sit", "gre", "ip6gre", "ipip", "rawip":
-		return d.objects.IngressL3, d.objects.EgressL3, nil
+		err := d.loadBare()
+		return d.objects.IngressL3, d.objects.EgressL3, err
 	}
 	return nil, nil, fmt.Errorf("interface %s has link type %s; accepted are Ethernet and those that carry bare IP", i.name, i.encap)
 }

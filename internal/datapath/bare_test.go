@@ -13,6 +13,9 @@ func TestTrackerWithoutEthernet(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	w := newTwins(t, open(t))
+	if err := w.datapath.loadBare(); err != nil {
+		t.Fatal(err)
+	}
 	w.bare = true
 	steps, difference, n := w.find(t, rand.New(rand.NewPCG(seed, 0)), *generatedSequences/10)
 	t.Logf("%d sequences, %d packets", n, w.sightings)

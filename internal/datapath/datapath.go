@@ -60,7 +60,8 @@ type Datapath struct {
 	earlierVersions []Version
 
 	objects bpf.ConnectionsObjects
-	layouts *ebpf.Map // describes the others
+	spec    *ebpf.CollectionSpec // what they were loaded from
+	layouts *ebpf.Map            // describes the others
 	// readable are tables of the policy that are read again, by tableSlot.
 	reading  sync.Mutex
 	readable map[string]*ebpf.Map
@@ -187,8 +188,7 @@ func (d *Datapath) load() error {
 	if found == nil {
 		found = &earlier{}
 	}
-	err = spec.LoadAndAssign(&d.objects, &ebpf.CollectionOptions{MapReplacements: found.kept})
-	if err != nil {
+	if err := d.loadFirst(spec, found.kept); err != nil {
 		found.close()
 		return explainLoad(err)
 	}

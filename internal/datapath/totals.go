@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -159,26 +157,6 @@ func sum(values []uint64) (n uint64) {
 		n += v
 	}
 	return n
-}
-
-func (d *Datapath) running() []*ebpf.Program {
-	list := []*ebpf.Program{d.objects.Ingress, d.objects.Egress, d.objects.IngressL3, d.objects.EgressL3}
-	d.attach.Lock()
-	if d.xdp.program != nil {
-		list = append(list, d.xdp.program)
-	}
-	d.attach.Unlock()
-	d.looking.Lock()
-	defer d.looking.Unlock()
-	if d.look != nil {
-		list = append(list, d.look)
-	}
-	d.holding.Lock()
-	defer d.holding.Unlock()
-	if d.hold != nil {
-		list = append(list, d.hold.programs.Hold, d.hold.programs.HoldEnter, d.hold.programs.HoldReturn)
-	}
-	return list
 }
 
 // RunTime is how long the programs have run so far. The kernel measures it only

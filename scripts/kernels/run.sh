@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/weir/kernels
+limit=${TIMELIMIT:-1800}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -23,8 +24,8 @@ whole='^(TestDeadAgent|TestUnloadLeavesNothing|TestExport|TestRefusedAtOnce|Test
 
 scripts/kernels/tests.sh "$work/tests"
 cat >"$work/tests/tests/list" <<LIST
-internal/datapath /src/internal/datapath -test.v=test2json -test.timeout=1200s $fewer -test.skip=$skipped
-test/e2e /src/test/e2e -test.v=test2json -test.timeout=600s -test.parallel=1 -test.run=$whole
+internal/datapath /src/internal/datapath -test.v=test2json -test.timeout=$((limit * 2 / 3))s $fewer -test.skip=$skipped
+test/e2e /src/test/e2e -test.v=test2json -test.timeout=$((limit / 3))s -test.parallel=1 -test.run=$whole
 LIST
 
 # Splits the machine's output at the lines of its init, and reports on each part.
@@ -58,7 +59,7 @@ boot() {
   scripts/kernels/initramfs.sh "$unpacked/lib/modules/$version" "$work/tests" "$work/initramfs" || return 1
   : >"$work/output"
   printf '== Linux %s\n' "$version"
-  timeout "${TIMELIMIT:-1800}" nice -n 10 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 1 -m 1024 \
+  timeout "$limit" nice -n 10 qemu-system-x86_64 -M q35 -accel tcg -cpu max -smp 1 -m 1024 \
     -kernel "$unpacked/boot/vmlinuz-$version" -initrd "$work/initramfs" \
     -append 'console=ttyS0 panic=-1 quiet' -no-reboot -display none -net none \
     -serial "file:$work/console" -serial "file:$work/output" </dev/null || result=$?
@@ -69,7 +70,7 @@ boot() {
   fi
   case $result in
   0) ;;
-  124) echo "The time limit of ${TIMELIMIT:-1800} s is over." ;;
+  124) echo "The time limit of $limit s is over." ;;
   *) echo "The emulator ended with status $result." ;;
   esac
   report "$work/output" || result=1
