@@ -25,19 +25,20 @@ func TestClassBench(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := open(t)
 	for _, set := range sets {
 		cases, err := classbench.Cases(dir, set)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range cases {
-			t.Run(c.Name, func(t *testing.T) { tryHeaders(t, c) })
+			t.Run(c.Name, func(t *testing.T) { tryHeaders(t, d, c) })
 		}
 	}
 }
 
-func tryHeaders(t *testing.T, c classbench.Case) {
-	d := open(t)
+func tryHeaders(t *testing.T, d *Datapath, c classbench.Case) {
+	forget(t, d)
 	swap(t, d, load(t, string(c.Policy)))
 	for i, h := range c.Headers {
 		tp := packet.Tuple{Source: h.Source, Destination: h.Destination, Protocol: h.Protocol}

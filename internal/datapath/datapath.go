@@ -190,7 +190,7 @@ func (d *Datapath) load() error {
 	}
 	if err := d.loadFirst(spec, found.kept); err != nil {
 		found.close()
-		return explainLoad(err)
+		return errors.Join(explainLoad(err), d.objects.Close())
 	}
 	if err := d.continueFrom(found, ours); err != nil {
 		return errors.Join(err, d.closeObjects())

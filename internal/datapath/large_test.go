@@ -19,9 +19,9 @@ func TestLargePolicies(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
+	d := open(t)
 	for _, n := range []int{3000, 6000, 20_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			d := open(t)
 			p := load(t, largePolicy(r, n))
 			swap(t, d, p)
 			tables, err := classifier.Compile(p, time.Now())

@@ -60,6 +60,7 @@ func openMutant(t *testing.T) *Datapath {
 func setMutant(t *testing.T, d *Datapath, number int) {
 	t.Helper()
 	setMutantOf(t, d.objects.Ingress, number)
+	setMutantOf(t, d.objects.Egress, number)
 }
 
 // setMutantOf does it in the variables of a program.

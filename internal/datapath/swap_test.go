@@ -93,13 +93,14 @@ func next(a netip.Addr) netip.Addr {
 }
 
 func TestSwapIsAtomic(t *testing.T) {
+	d := open(t)
 	for _, c := range []struct {
 		name  string
 		texts [2]string
 		want  uint32
 	}{{"both block", blocking, drop}, {"both allow", allowing, pass}} {
 		t.Run(c.name, func(t *testing.T) {
-			d := open(t)
+			forget(t, d)
 			if n := misjudged(t, d, c.texts, c.want); n > 0 {
 				t.Errorf("%d packets were judged by neither policy", n)
 			}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -157,6 +159,27 @@ func sum(values []uint64) (n uint64) {
 		n += v
 	}
 	return n
+}
+
+// running are the programs that are loaded.
+func (d *Datapath) running() (list []*ebpf.Program) {
+	d.attach.Lock()
+	all := []*ebpf.Program{d.objects.Ingress, d.objects.Egress, d.objects.IngressL3, d.objects.EgressL3, d.xdp.program}
+	d.attach.Unlock()
+	d.looking.Lock()
+	all = append(all, d.look)
+	d.looking.Unlock()
+	d.holding.Lock()
+	if d.hold != nil {
+		all = append(all, d.hold.programs.Hold, d.hold.programs.HoldEnter, d.hold.programs.HoldReturn)
+	}
+	d.holding.Unlock()
+	for _, p := range all {
+		if p != nil {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // RunTime is how long the programs have run so far. The kernel measures it only
