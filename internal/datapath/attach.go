@@ -17,7 +17,7 @@ type watch struct {
 	hooks map[string]hook // by "ingress", "egress", XDP.hook()
 
 	lacksXDP   string // why; "" where it has the program, or it is not wanted
-	refusesXDP bool   // the kernel does: it is not asked again
+	refusedXDP XDP    // mode that the kernel refused, which it is not asked for again
 }
 
 // hook is a program's place at one side of an interface: a tcx link (tcx.go), or

@@ -54,7 +54,7 @@ func (d *Datapath) settleXDP(w *watch, i *iface) {
 		}
 	}
 	err := d.leaveXDP(w, i.index, mode)
-	if err == nil && mode != XDPOff && w.hooks[mode.hook()] == nil && !w.refusesXDP {
+	if err == nil && mode != XDPOff && w.hooks[mode.hook()] == nil && mode != w.refusedXDP {
 		var h hook
 		if h, err = d.attachXDP(i.index, mode); err == nil {
 			w.hooks[mode.hook()] = h
@@ -63,7 +63,7 @@ func (d *Datapath) settleXDP(w *watch, i *iface) {
 	}
 	if err != nil {
 		why = err.Error()
-		w.refusesXDP = true // what a driver or another's program stands in the way of does
+		w.refusedXDP = mode // a driver does, or another's program stands in the way
 	}
 	if why != "" && why != w.lacksXDP {
 		d.log.Warn("An interface is watched without XDP; what is blocked is dropped by the hooks that come after it.",
@@ -77,7 +77,7 @@ func (d *Datapath) settleXDP(w *watch, i *iface) {
 func (d *Datapath) withoutXDP(i *iface) string {
 	switch {
 	case i.encap != "ether":
-		return "its packets have no Ethernet header"
+		return "it is no Ethernet interface"
 	case i.kind == "bridge" || d.paths.beneath(i) != nil:
 		return "its packets come by another interface, which may have XDP"
 	case d.isTagged(i) && hidesTags(i.name):

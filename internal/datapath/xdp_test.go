@@ -218,7 +218,7 @@ func TestWhereXDPIsWanted(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"trunk": "VLAN tags", "trunk.5": "by another interface", "alone": "", "slave": "VLAN tags", "bond": "", "of a VRF": "",
-		"bridge": "by another interface", "tunnel": "no Ethernet header", "macvlan": "by another interface", "under it": "VLAN tags",
+		"bridge": "by another interface", "tunnel": "no Ethernet interface", "macvlan": "by another interface", "under it": "VLAN tags",
 		"one end": "", "other end": "",
 	} {
 		for _, i := range d.paths.interfaces {
