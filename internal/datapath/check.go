@@ -82,9 +82,13 @@ func (d *Datapath) openLink(path string, index int) (link.Link, error) {
 		return nil, fmt.Errorf("look at the pinned link %s: %w", path, err)
 	}
 	linked, ok := linkedTo(info)
-	if !ok {
+	kind := "tcx"
+	if isXDP(hookName(path)) {
+		kind = "XDP"
+	}
+	if !ok || (info.XDP() != nil) != (kind == "XDP") {
 		l.Close()
-		return nil, fmt.Errorf("the pinned link %s is of type %v; accepted are those of tcx and XDP hooks; %s", path, info.Type, howToRemove)
+		return nil, fmt.Errorf("the pinned link %s is of type %v; accepted are those of %s hooks; %s", path, info.Type, kind, howToRemove)
 	}
 	if linked != index {
 		l.Close()
