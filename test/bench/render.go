@@ -177,6 +177,7 @@ make bench                       # eight minutes: the figures, on the terminal a
 make bench BENCH='^(first|list)' # some lines
 make bench-docs                  # a quarter of an hour: all sizes, more rounds; writes this page and its plots
 make soak DURATION=20m           # a million connections at the highest rate: nothing lost, memory flat
+                                 # (docs/operations.md tells of one, and of make survival)
 ` + "```" + `
 
 All of it is in network namespaces of its own, which go with the process, also when it is killed. One processor sends and
