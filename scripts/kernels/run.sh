@@ -4,6 +4,7 @@
 # kernel what passed, failed and was skipped. Needs no root.
 #
 # KERNELS    releases of Debian's kernels (6.1 6.12)
+# TESTS      instead of all, the tests of the datapath whose names match this expression
 # TIMELIMIT  seconds per kernel (1800)
 # KEEP       a folder to leave the machines' output in
 set -euo pipefail
@@ -27,6 +28,9 @@ cat >"$work/tests/tests/list" <<LIST
 internal/datapath /src/internal/datapath -test.v=test2json -test.timeout=$((limit * 2 / 3))s $fewer -test.skip=$skipped
 test/e2e /src/test/e2e -test.v=test2json -test.timeout=$((limit / 3))s -test.parallel=1 -test.run=$whole
 LIST
+if [ -n "${TESTS:-}" ]; then
+  echo "internal/datapath /src/internal/datapath -test.v=test2json -test.timeout=${limit}s $fewer -test.run=$TESTS" >"$work/tests/tests/list"
+fi
 
 # Splits the machine's output at the lines of its init, and reports on each part.
 report() {
