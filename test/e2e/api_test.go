@@ -290,7 +290,11 @@ func (f *follower) read(c net.Conn) {
 			_, text, _ := strings.Cut(rest, `"lost":`)
 			lost, _ := strconv.ParseInt(strings.TrimSuffix(text, "}"), 10, 64)
 			f.lost.Add(lost)
-			gap += lost
+			if last := f.last.Load(); last != 0 && n > last {
+				f.last.Store(n) // missed before they came into the buffer: that has a number itself
+			} else {
+				gap += lost
+			}
 			continue
 		}
 		if last := f.last.Load(); last != 0 && n != last+gap+1 {
