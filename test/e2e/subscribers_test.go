@@ -130,7 +130,7 @@ func TestSubscribers(t *testing.T) {
 			t.Errorf("%v records were lost: %s", n, cause)
 		}
 	}
-	if grown := peak - before; grown > 400<<20 { // the buffers, and as much again until it is collected
+	if grown := peak - before; grown > 512<<20 { // the buffers, and as much again until it is collected
 		t.Errorf("%d MiB of memory more", grown>>20)
 	}
 	if *subscribersTime > 40*time.Second { // events::write_timeout, and some more
