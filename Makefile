@@ -49,6 +49,10 @@ test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20
 survival: build ## end and start the Collector in every way under traffic, TIMES (100) each
 	go test ./test/e2e -run TestSurvival -count=1 -v -timeout 60m -times $(TIMES)
 
+.PHONY: subscribers
+subscribers: build ## a hundred follow 20,000 events a second over the API for a minute, ten of them stuck; as root
+	go test ./test/e2e -run '^TestSubscribers$$' -count=1 -v -timeout 10m -subscribers 100 -event-rate 20000 -subscribers-time 1m
+
 ##### building
 
 .PHONY: build

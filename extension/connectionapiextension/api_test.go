@@ -49,8 +49,10 @@ func TestPolicy(t *testing.T) {
 	assert.Contains(t, problem.Errors[1].Hint, "prevent")
 	refused(http.StatusUnprocessableEntity, b.call("PUT", "/v1/policy", "mode: prevent\nrules: [{name: a, action: block}]\n", "If-Match", tag))
 
-	b.engine.live = []telemetry.Connection{connection(1), connection(2)}
+	b.engine.live = []telemetry.Connection{connection(1), connection(2), connection(3)}
+	b.engine.live[0].Kind = telemetry.ConnectionUpdate // as the engine has them
 	b.engine.live[1].Tuple.DestinationPort = 22
+	b.engine.live[2].Judgement.Rule, b.engine.live[2].Judgement.Reason = "weir:export", telemetry.ReasonSafeguard
 	var done apiclient.Replaced
 	a := b.call("PUT", "/v1/policy?dry_run=true", twoRules)
 	a.read(t, &done)
@@ -59,7 +61,7 @@ func TestPolicy(t *testing.T) {
 	a = b.call("PUT", "/v1/policy?dry_run=true", oneRule)
 	a.read(t, &done)
 	assert.Equal(t, 1, done.CutCount)
-	assert.Contains(t, done.Cuts[0], "203.0.113.7:443")
+	assert.Equal(t, "allowed   outbound tcp 192.0.2.1:40000 → 203.0.113.7:443 eth0 rule=a", done.Cuts[0])
 
 	a = b.call("PUT", "/v1/policy?confirm_within=1h", twoRules, "If-Match", tag)
 	a.read(t, &done)

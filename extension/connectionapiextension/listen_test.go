@@ -103,6 +103,12 @@ func TestOtherUser(t *testing.T) {
 	refused := b.logs.FilterMessage("A call was refused").All()
 	require.Len(t, refused, 1)
 	assert.Contains(t, refused[0].ContextMap()["caller"], "user 65534")
+	b.call("GET", "/v1/policy%0a2026-05-04T03:02:01Z%20call", "")
+	b.call("DELETE", "/v1/rules/temporary/x%0a2026-05-04T03:02:01Z%20call", "")
+	assert.Equal(t, []string{
+		"user 65534 (process N): POST /v1/policy/confirm refused: only root and the service user may call",
+		"user 65534 (process N): DELETE /v1/rules/temporary/x; 2026-05-04T03:02:01Z call refused: only root and the service user may call",
+	}, b.audit())
 }
 
 func TestConfig(t *testing.T) {

@@ -149,21 +149,29 @@ func (a *api) cuts(told *apiclient.Replaced, p *policy.Policy) {
 	engine.Connections(func(c *telemetry.Connection) bool {
 		if c.Judgement.Verdict != telemetry.Blocked && p.Walk(factsOf(c, now)).Action == policy.Block {
 			if told.CutCount++; len(told.Cuts) < mostCuts {
-				told.Cuts = append(told.Cuts, c.Line())
+				live := *c
+				live.Kind = telemetry.ConnectionStart // with its verdict
+				told.Cuts = append(told.Cuts, live.Line())
 			}
 		}
 		return true
 	}) // without the engine there is nothing to tell
 }
 
-// factsOf are those that the kernel's entry has.
+// factsOf are those that the kernel's entry has. What the entry does not have, and only
+// safeguards ask for, was so if such a one decided.
 func factsOf(c *telemetry.Connection, now time.Time) *policy.Facts {
+	bySafeguard := c.Judgement.Reason == telemetry.ReasonSafeguard
 	f := &policy.Facts{
 		Direction: policy.DirectionSet(1) << (c.Direction - 1), Protocol: c.Tuple.Protocol,
 		Source: c.Tuple.Source, SourcePort: c.Tuple.SourcePort,
 		Destination: c.Tuple.Destination, DestinationPort: c.Tuple.DestinationPort,
 		ICMPType: c.Tuple.ICMPType, ICMPCode: c.Tuple.ICMPCode,
 		Now: now, Age: now.Sub(c.FirstSeen), Kept: true,
+		Loopback: bySafeguard, OwnSocket: bySafeguard, QuotesAllowed: bySafeguard,
+	}
+	if bySafeguard {
+		f.HopLimit = 255
 	}
 	return f
 }

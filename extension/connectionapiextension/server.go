@@ -71,7 +71,7 @@ func (a *api) handler() http.Handler {
 	})
 	sameSite := http.NewCrossOriginProtection()
 	sameSite.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.fail(w, r, &callError{http.StatusForbidden, "a browser made this call for another site", nil})
+		a.refuse(w, r, "a browser made this call for another site")
 	}))
 	return a.guard(sameSite.Handler(mux))
 }
@@ -81,11 +81,21 @@ func (a *api) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if !a.mayCall(r) {
-			a.fail(w, r, &callError{http.StatusForbidden, "only root and the service user may call", nil})
+			a.refuse(w, r, "only root and the service user may call")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers who may not make a call. That somebody tried to change something is
+// noted as if they could.
+func (a *api) refuse(w http.ResponseWriter, r *http.Request, why string) {
+	err := &callError{http.StatusForbidden, why, nil}
+	a.fail(w, r, err)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions {
+		a.note(r, err)
+	}
 }
 
 func (a *api) handle(r *route) http.Handler {

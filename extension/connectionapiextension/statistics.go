@@ -86,6 +86,9 @@ func (a *api) getHealth(w http.ResponseWriter, _ *http.Request) error {
 		for cause, n := range s.Lost {
 			told.Lost[cause] = n
 		}
+		if s.Interfaces == 0 {
+			problem("no interface is watched, so nothing is judged: none is there that the receiver's setting interfaces takes")
+		}
 	}
 	if a.policies != nil {
 		d, err := a.document()

@@ -328,4 +328,8 @@ func TestHostileClients(t *testing.T) {
 	b.get("/v1/policy", &p)
 	assert.Equal(t, oneRule, p.Document)
 	assert.Len(t, b.logs.FilterMessage("A call was refused").All(), 4)
+	told := strings.Join(b.audit(), "\n")
+	for _, want := range []string{"request body too large", "the body did not come", "exceeded max depth", "unknown key"} {
+		assert.Contains(t, told, want)
+	}
 }

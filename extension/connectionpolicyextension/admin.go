@@ -156,6 +156,8 @@ func (e *policyExtension) mayReplace(r *Replacement) error {
 	switch {
 	case e.current.Policy == nil:
 		return ErrNotRunning
+	case e.cfg.URL.HasValue():
+		return fmt.Errorf("%w: it comes from %s, and is changed there", ErrNotWritable, e.watch.reader.source)
 	case e.cfg.File == "":
 		return fmt.Errorf("%w: it is written in the Collector's configuration, not in a file", ErrNotWritable)
 	case e.cfg.OneFile:

@@ -13,7 +13,7 @@ import (
 // confirmSuffix makes the default confirm_file of a policy file.
 const confirmSuffix = ".confirm"
 
-var errNoPolicy = errors.New("neither file nor policy is set: name a policy file, or write the policy inline under policy")
+var errNoPolicy = errors.New("none of file, url and policy is set: name a policy file, or a URL, or write the policy inline under policy")
 
 // Unmarshal implements confmap.Unmarshaler. That a policy must be given is
 // checked here: the generated Validate has to take the default, which has none.
@@ -27,16 +27,19 @@ func (c *Config) Unmarshal(conf *confmap.Conf) error {
 	return nil
 }
 
-func (c *Config) hasPolicy() bool { return c.File != "" || c.Policy != nil }
+func (c *Config) hasPolicy() bool { return c.File != "" || c.Policy != nil || c.URL.HasValue() }
 
 // validateConfig is called by the generated Validate.
 func validateConfig(c *Config) error {
 	var errs []error
-	if c.File != "" && c.Policy != nil {
-		errs = append(errs, errors.New("file and policy are both set: give the policy in a file or inline, not twice"))
+	if c.File != "" && c.Policy != nil || c.URL.HasValue() && (c.File != "" || c.Policy != nil) {
+		errs = append(errs, errors.New("of file, policy and url more than one is set: give the policy once"))
 	}
-	if c.OneFile && c.Policy != nil {
-		errs = append(errs, errors.New("one_file is set, but the policy is inline: it says what the keys of a file are"))
+	if c.OneFile && c.File == "" {
+		errs = append(errs, errors.New("one_file is set, but the policy is not in a file: it says what the keys of a file are"))
+	}
+	if c.URL.HasValue() {
+		errs = append(errs, validateURL(c.URL.Get()))
 	}
 	if c.ReloadInterval < 0 {
 		errs = append(errs, fmt.Errorf("reload_interval is %v: it must not be negative; 0 means that changes are not looked for", c.ReloadInterval))
@@ -47,8 +50,8 @@ func validateConfig(c *Config) error {
 	if c.ConfirmWithin > 0 && c.ReloadInterval == 0 {
 		errs = append(errs, errors.New("confirm_within is set but reload_interval is 0: without reloading there is no change to confirm"))
 	}
-	if c.ConfirmWithin > 0 && c.Policy != nil && c.ConfirmFile == "" {
-		errs = append(errs, errors.New("confirm_within needs confirm_file here: an inline policy has no file name to derive it from"))
+	if c.ConfirmWithin > 0 && c.File == "" && c.hasPolicy() && c.ConfirmFile == "" {
+		errs = append(errs, errors.New("confirm_within needs confirm_file here: a policy that is inline or from a URL has no file name to derive it from"))
 	}
 	if c.File != "" && c.ConfirmFile != "" && filepath.Clean(c.File) == filepath.Clean(c.ConfirmFile) {
 		errs = append(errs, errors.New("confirm_file is the policy file: writing the policy would confirm it"))

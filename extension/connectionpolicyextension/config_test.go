@@ -28,7 +28,7 @@ func TestValidate(t *testing.T) {
 		{"inline and empty", Config{Policy: map[string]any{}}, ""},
 		{"no reload", Config{File: "p.yaml", ReloadInterval: 0}, ""},
 		{"confirmed", Config{File: "p.yaml", ReloadInterval: time.Second, ConfirmWithin: time.Minute}, ""},
-		{"both", Config{File: "p.yaml", Policy: inline}, "file and policy are both set"},
+		{"both", Config{File: "p.yaml", Policy: inline}, "of file, policy and url more than one is set"},
 		{"negative reload", Config{File: "p.yaml", ReloadInterval: -1}, "reload_interval is -1ns: it must not be negative"},
 		{"negative patience", Config{File: "p.yaml", ConfirmWithin: -1}, "confirm_within is -1ns: it must not be negative"},
 		{"nothing to confirm", Config{File: "p.yaml", ConfirmWithin: time.Minute}, "without reloading there is no change to confirm"},

@@ -40,6 +40,8 @@ type policyExtension struct {
 	// has ended; both are nil where there is none.
 	stop context.CancelFunc
 	done chan struct{}
+	// fetchDone is closed when nothing is fetched any more; nil where nothing is.
+	fetchDone chan struct{}
 	// wake has the goroutine look at once.
 	wake chan struct{}
 
@@ -95,12 +97,15 @@ func newPolicyExtension(set extension.Settings, cfg *Config) (*policyExtension, 
 }
 
 // Start reads the first policy; without one the Collector does not start.
-func (e *policyExtension) Start(_ context.Context, host component.Host) error {
+func (e *policyExtension) Start(startCtx context.Context, host component.Host) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.report.host = host
 	if err := e.openAudit(); err != nil {
 		return err
+	}
+	if e.watch.reader.remote != nil {
+		e.fetch(startCtx) // what comes of it is found by first
 	}
 	if err := e.first(); err != nil {
 		err = fmt.Errorf("load the policy from %s: %w", e.watch.reader.source, err)
@@ -119,6 +124,10 @@ func (e *policyExtension) Start(_ context.Context, host component.Host) error {
 	e.done = make(chan struct{})
 	e.watch.next = e.now().Add(e.cfg.ReloadInterval)
 	go e.run(ctx, e.signals())
+	if e.watch.reader.remote != nil {
+		e.fetchDone = make(chan struct{})
+		go e.fetchAgain(ctx)
+	}
 	return nil
 }
 
@@ -200,6 +209,9 @@ func (e *policyExtension) run(ctx context.Context, usr1 chan os.Signal) {
 func (e *policyExtension) Shutdown(ctx context.Context) error {
 	if e.stop != nil {
 		e.stop()
+		if e.fetchDone != nil {
+			<-e.fetchDone // its request ends with the context
+		}
 		select {
 		case <-e.done:
 		case <-ctx.Done():

@@ -39,6 +39,32 @@ func NewDefaultAudit() Audit {
 	}
 }
 
+// URL where the policy is fetched from. One of this, `file` and `policy`.
+type URL struct {
+	// The authorities of the server's certificate, in PEM. The default is the system's.
+	CaFile string `mapstructure:"ca_file,omitempty"`
+	// The URL, https:// or, with `sha256`, http://.
+	Endpoint string `mapstructure:"endpoint,omitempty"`
+	// How often it is asked whether there is another policy. With `sha256` there is none, once it was fetched.
+	PollInterval time.Duration `mapstructure:"poll_interval"`
+	// The SHA-256 of the policy, in hexadecimal. Any other is refused.
+	Sha256 string `mapstructure:"sha256,omitempty"`
+	// How long an answer may take, with the policy in it.
+	Timeout time.Duration `mapstructure:"timeout"`
+	// A file with the bearer token to send; root's or the service user's, closed to others.
+	TokenFile string `mapstructure:"token_file,omitempty"`
+	// prevent unkeyed literal initialization
+	_ struct{}
+}
+
+// NewDefaultURL returns a new URL with default values consistent with the annotations in the schema.
+func NewDefaultURL() URL {
+	return URL{
+		PollInterval: 1 * time.Minute,
+		Timeout:      10 * time.Second,
+	}
+}
+
 // Config says where the policy is and how changes of it are taken up.
 type Config struct {
 	// Reads the policy and its lists whoever can read or change them. For trials only.
@@ -49,20 +75,22 @@ type Config struct {
 	ConfirmFile string `mapstructure:"confirm_file,omitempty"`
 	// How long a changed policy stays in force without being confirmed; then the one before it returns. 0 means that changes need no confirmation.
 	ConfirmWithin time.Duration `mapstructure:"confirm_within"`
-	// The policy file, YAML or JSON. Either this or `policy`.
+	// The policy file, YAML or JSON. One of this, `policy` and `url`.
 	File string `mapstructure:"file,omitempty"`
 	// Keeps the last policy that was in force, with its lists, and starts with it when the one that is configured is refused or cannot be read.
 	KeepLastGood bool `mapstructure:"keep_last_good"`
-	// The folder below which the list files are that a policy may name which comes by the API. The default is the folder of the policy file.
+	// The folder below which the list files are that a policy may name which comes by the API or from a URL. The default is the folder of the policy file; with `url` there is none.
 	ListsDir string `mapstructure:"lists_dir,omitempty"`
 	// The file is one for the scheme `weir:`, and may have its keys `logging`, `otel` and `event_publisher`, which are not read here.
 	OneFile bool `mapstructure:"one_file"`
-	// The policy itself. Either this or `file`.
+	// The policy itself. One of this, `file` and `url`.
 	Policy map[string]any `mapstructure:"policy,omitempty"`
 	// How often the policy and its lists are looked at for changes; 0 means never.
 	ReloadInterval time.Duration `mapstructure:"reload_interval"`
 	// The folder where the last good policy is kept. The default is what systemd sets (`$STATE_DIRECTORY`), else `/var/lib/weir`; with allow_insecure_files nothing is kept unless this is set.
 	StateDirectory string `mapstructure:"state_directory,omitempty"`
+	// Where the policy is fetched from. One of this, `file` and `policy`.
+	URL configoptional.Optional[URL] `mapstructure:"url"`
 	// prevent unkeyed literal initialization
 	_ struct{}
 }
@@ -86,5 +114,6 @@ func createDefaultConfig() component.Config {
 		KeepLastGood:       true,
 		OneFile:            false,
 		ReloadInterval:     2 * time.Second,
+		URL:                configoptional.Default(NewDefaultURL()),
 	}
 }

@@ -38,9 +38,10 @@ type candidate struct {
 
 // reader reads the policy and the lists that it names.
 type reader struct {
-	// file is the policy file; empty where inline is set.
+	// file is the policy file, or the URL where remote is set; empty where inline is.
 	file   string
 	inline *yaml.Node
+	remote *remote
 	// source is what the policy is called in messages and records.
 	source string
 	// access is securefile.Private unless the checks are switched off.
@@ -54,6 +55,13 @@ type reader struct {
 
 func newReader(cfg *Config, id string, now func() time.Time) (*reader, error) {
 	r := &reader{file: cfg.File, source: cfg.File, access: cfg.access(securefile.Private), oneFile: cfg.OneFile, now: now}
+	if cfg.URL.HasValue() {
+		var err error
+		r.file, r.listsFolder = cfg.URL.Get().Endpoint, cfg.ListsDir
+		r.source = r.file
+		r.remote, err = newRemote(cfg.URL.Get(), r.access)
+		return r, err
+	}
 	if cfg.Policy == nil {
 		r.listsFolder = cfg.ListsDir
 		if r.listsFolder == "" {
@@ -80,8 +88,8 @@ func (r *reader) loadText(given []byte) *candidate {
 	doc := policy.Document{Root: r.inline, Service: r.oneFile, Now: r.now()}
 	doc.Open = func(name string) ([]byte, error) {
 		path := r.listPath(name)
-		if given != nil && !isBelow(path, r.listsFolder) {
-			return nil, fmt.Errorf("the lists of a policy that comes by the API are below %s (lists_dir)", r.listsFolder)
+		if err := r.mayRead(path, given != nil); err != nil {
+			return nil, err
 		}
 		content, err := r.read(c.seen, path, policy.MaxListSize)
 		if total += len(content); total > maxListsSize {
@@ -116,6 +124,19 @@ func (r *reader) loadText(given []byte) *candidate {
 	return c
 }
 
+// mayRead says why a policy that others send may not name a list file.
+func (r *reader) mayRead(path string, byAPI bool) error {
+	switch {
+	case r.remote != nil && r.listsFolder == "":
+		return errors.New("a policy that comes from a URL names no list files; the setting lists_dir is the folder below which it may")
+	case r.remote != nil && !isBelow(path, r.listsFolder):
+		return fmt.Errorf("the lists of a policy that comes from a URL are below %s (lists_dir)", r.listsFolder)
+	case byAPI && !isBelow(path, r.listsFolder):
+		return fmt.Errorf("the lists of a policy that comes by the API are below %s (lists_dir)", r.listsFolder)
+	}
+	return nil
+}
+
 // isBelow says whether a path is of something in a folder; links are not followed.
 func isBelow(path, folder string) bool {
 	rest, err := filepath.Rel(folder, path)
@@ -123,8 +144,12 @@ func isBelow(path, folder string) bool {
 }
 
 // listPath is where a list file is: its name is relative to the folder of the
-// policy file, of an inline policy to the working directory.
+// policy file, of an inline policy to the working directory, of one from a URL to
+// lists_dir.
 func (r *reader) listPath(name string) string {
+	if r.remote != nil && !filepath.IsAbs(name) {
+		return filepath.Join(r.listsFolder, name)
+	}
 	if filepath.IsAbs(name) || r.file == "" {
 		return filepath.Clean(name)
 	}
@@ -135,9 +160,8 @@ func (r *reader) listPath(name string) string {
 // and changed in between cannot be told by its first hash, so it gets a mark
 // that no later look can equal.
 func (r *reader) read(seen fingerprint, path string, limit int64) ([]byte, error) {
-	var content bytes.Buffer
-	err := securefile.Copy(&content, path, r.access, limit)
-	mark := markOf(content.Bytes(), err)
+	content, err := r.contentOf(path, limit)
+	mark := markOf(content, err)
 	if before, ok := seen[path]; ok && before != mark {
 		mark = "changed while it was read"
 	}
@@ -145,13 +169,28 @@ func (r *reader) read(seen fingerprint, path string, limit int64) ([]byte, error
 	if err != nil {
 		return nil, explain(err)
 	}
-	return content.Bytes(), nil
+	return content, nil
+}
+
+func (r *reader) contentOf(path string, limit int64) ([]byte, error) {
+	if r.remote != nil && path == r.file {
+		return r.remote.read()
+	}
+	var content bytes.Buffer
+	err := securefile.Copy(&content, path, r.access, limit)
+	return content.Bytes(), err
 }
 
 // unchanged tells whether the files of seen are still as they were. It keeps
 // nothing in memory.
 func (r *reader) unchanged(seen fingerprint) bool {
 	for path, mark := range seen {
+		if r.remote != nil && path == r.file {
+			if mark != markOf(r.remote.read()) {
+				return false
+			}
+			continue
+		}
 		limit := int64(policy.MaxListSize)
 		if path == r.file {
 			limit = policy.MaxPolicySize

@@ -26,10 +26,10 @@ type reporter struct {
 	telemetry *metadata.TelemetryBuilder
 	host      component.Host
 
-	// mu guards what is wrong now: with the policy that is configured, and with the
-	// audit log. The component has one status for both.
-	mu                      sync.Mutex
-	policyError, auditError error
+	// mu guards what is wrong now: with the policy that is configured, with fetching it,
+	// and with the audit log. The component has one status for all.
+	mu                                  sync.Mutex
+	policyError, fetchError, auditError error
 }
 
 // change tells of a change after which current is in force.
@@ -127,7 +127,7 @@ func (r *reporter) policyProblem() error {
 	return r.policyError
 }
 
-func (r *reporter) wrong() error { return errors.Join(r.policyError, r.auditError) }
+func (r *reporter) wrong() error { return errors.Join(r.policyError, r.fetchError, r.auditError) }
 
 func (r *reporter) status() {
 	if r.host == nil {

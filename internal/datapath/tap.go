@@ -3,7 +3,6 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"os"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -20,6 +19,12 @@ const (
 	// left to whoever sends it on.
 	vnetHeader = 10
 )
+
+// withoutIPv6 is an MTU with which the kernel has no IPv6 on a device (addrconf_notify in
+// net/ipv6/addrconf.c; RFC 8200 section 5 wants 1280). The sysctl disable_ipv6 would do
+// as well, but containers have /proc/sys read-only. Packets that are redirected to a
+// device, or read from it and written to it, do not ask for its MTU.
+const withoutIPv6 = 1279
 
 // tap is the device. It is the process's own, and goes with it.
 type tap struct {
@@ -79,11 +84,8 @@ func (t *tap) configure() error {
 		return fmt.Errorf("find %s: %w", tapName, err)
 	}
 	t.index = l.Attrs().Index
-	err = os.WriteFile("/proc/sys/net/ipv6/conf/"+tapName+"/disable_ipv6", []byte("1"), 0)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("keep IPv6 off %s: %w", tapName, err)
-	}
-	return errors.Join(netlink.LinkSetARPOff(l), netlink.LinkSetTxQLen(l, tapQueue),
+	return errors.Join(
+		netlink.LinkSetMTU(l, withoutIPv6), netlink.LinkSetARPOff(l), netlink.LinkSetTxQLen(l, tapQueue),
 		netlink.LinkSetAlias(l, "Weir: packets that wait for a verdict; leave it alone"))
 }
 

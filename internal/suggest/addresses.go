@@ -73,6 +73,18 @@ func appendDense(to []netip.Prefix, addresses []netip.Addr, p netip.Prefix) []ne
 	return to
 }
 
+// isWider says whether a prefix has addresses that are none of these.
+func isWider(p netip.Prefix, addresses []netip.Addr) bool {
+	seen := map[netip.Addr]bool{}
+	for _, a := range addresses {
+		if p.Contains(a) {
+			seen[a] = true
+		}
+	}
+	spare := p.Addr().BitLen() - p.Bits() // 2^spare addresses
+	return spare > 32 || uint64(len(seen)) < 1<<spare
+}
+
 // text writes a prefix as a policy has it: a single address without its length.
 func text(p netip.Prefix) string {
 	if p.IsSingleIP() {

@@ -153,7 +153,7 @@ func (s *Suggestion) prefixes(addresses []netip.Addr, side string, r *rule) []ne
 		r.note("there were " + strconv.Itoa(len(addresses)) + " " + side + " in " + strconv.Itoa(len(list)) + " networks: any will do")
 		return nil
 	}
-	if slices.ContainsFunc(list, func(p netip.Prefix) bool { return !p.IsSingleIP() }) {
+	if slices.ContainsFunc(list, func(p netip.Prefix) bool { return isWider(p, addresses) }) {
 		r.note("a prefix stands for " + side + " of which many were seen")
 	}
 	return list

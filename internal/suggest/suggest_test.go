@@ -138,23 +138,29 @@ func TestCondense(t *testing.T) {
 	tests := map[string]struct {
 		addresses []netip.Addr
 		want      string
+		wider     bool // than what was seen
 	}{
-		"one":        {many("192.0.2.%d", 7, 7), "192.0.2.7"},
-		"neighbors":  {many("192.0.2.%d", 6, 7), "192.0.2.6/31"},
-		"thin":       {many("192.0.2.%d", 7, 9), "192.0.2.7 192.0.2.8/31"},
-		"half":       {many("192.0.2.%d", 4, 7), "192.0.2.4/30"},
-		"half of 8":  {append(many("192.0.2.%d", 0, 2), many("192.0.2.%d", 5, 5)...), "192.0.2.0/29"},
-		"far apart":  {append(many("192.0.2.%d", 1, 1), many("198.51.100.%d", 1, 1)...), "192.0.2.1 198.51.100.1"},
-		"a network":  {append(many("192.0.2.%d", 1, 70), many("192.0.2.%d", 140, 200)...), "192.0.2.0/24"},
-		"few of v6":  {many("2001:db8::%x", 1, 3), "2001:db8::1 2001:db8::2 2001:db8::3"},
-		"many of v6": {many("2001:db8::%x", 1, 4), "2001:db8::/64"},
-		"not wider":  {append(many("10.0.0.%d", 0, 255), many("10.0.1.%d", 0, 255)...), "10.0.0.0/24 10.0.1.0/24"},
+		"one":        {many("192.0.2.%d", 7, 7), "192.0.2.7", false},
+		"neighbors":  {many("192.0.2.%d", 6, 7), "192.0.2.6/31", false},
+		"thin":       {many("192.0.2.%d", 7, 9), "192.0.2.7 192.0.2.8/31", false},
+		"half":       {many("192.0.2.%d", 4, 7), "192.0.2.4/30", false},
+		"half of 8":  {append(many("192.0.2.%d", 0, 2), many("192.0.2.%d", 5, 5)...), "192.0.2.0/29", true},
+		"far apart":  {append(many("192.0.2.%d", 1, 1), many("198.51.100.%d", 1, 1)...), "192.0.2.1 198.51.100.1", false},
+		"a network":  {append(many("192.0.2.%d", 1, 70), many("192.0.2.%d", 140, 200)...), "192.0.2.0/24", true},
+		"few of v6":  {many("2001:db8::%x", 1, 3), "2001:db8::1 2001:db8::2 2001:db8::3", false},
+		"many of v6": {many("2001:db8::%x", 1, 4), "2001:db8::/64", true},
+		"not wider":  {append(many("10.0.0.%d", 0, 255), many("10.0.1.%d", 0, 255)...), "10.0.0.0/24 10.0.1.0/24", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got []string
+			wider := false
 			for _, p := range condense(tt.addresses) {
 				got = append(got, text(p))
+				wider = wider || isWider(p, tt.addresses)
+			}
+			if wider != tt.wider {
+				t.Errorf("wider than what was seen: %t, want %t", wider, tt.wider)
 			}
 			if s := strings.Join(got, " "); s != tt.want {
 				t.Errorf("got %s, want %s", s, tt.want)

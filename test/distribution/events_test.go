@@ -24,6 +24,22 @@ func TestEventsFile(t *testing.T) {
 	run(t, root(t), binary(t), "--config", "examples/events-file.yaml", "--config", replayed,
 		"--config", "yaml:receivers::ebpf_connection::capture_stop: true", "--config", unmeant)
 	complete(t, events)
+
+	// The page's question, of what a replay has instead of "blocked".
+	tool, err := exec.LookPath("jq")
+	if err != nil {
+		t.Skip("jq is not installed")
+	}
+	for _, block := range shellOf(t, "docs/events.md") {
+		if question, is := strings.CutPrefix(block, "jq "); is {
+			question = strings.NewReplacer("blocked", "detected", "/var/log/weir/events.json", events).Replace(question)
+			if lines := strings.Count(run(t, root(t), "bash", "-c", tool+" "+question), "\n"); lines == 0 {
+				t.Errorf("%s finds nothing", question)
+			}
+			return
+		}
+	}
+	t.Error("docs/events.md does not ask jq any more")
 }
 
 // TestEventsOTLP: records wait on disk for a Collector that is not there, also when

@@ -36,6 +36,7 @@ type TelemetryBuilder struct {
 	WeirAuditLost        metric.Int64ObservableCounter
 	WeirAuditUnlined     metric.Int64ObservableCounter
 	WeirPolicyChanges    metric.Int64Counter
+	WeirPolicyFetches    metric.Int64Counter
 	WeirPolicyGeneration metric.Int64Gauge
 	WeirPolicyLoadTime   metric.Int64Gauge
 	WeirPolicyRefused    metric.Int64Gauge
@@ -232,6 +233,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_weir_policy_changes",
 		metric.WithDescription("Number of times that a policy was loaded, refused, confirmed, or taken back because nobody confirmed it. [Alpha]"),
 		metric.WithUnit("{change}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.WeirPolicyFetches, err = builder.meter.Int64Counter(
+		"otelcol_weir_policy_fetches",
+		metric.WithDescription("Number of times that the policy was asked for at its URL. [Alpha]"),
+		metric.WithUnit("{fetch}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.WeirPolicyGeneration, err = builder.meter.Int64Gauge(

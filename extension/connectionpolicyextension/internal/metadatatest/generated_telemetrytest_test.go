@@ -49,6 +49,7 @@ func TestSetupTelemetry(t *testing.T) {
 		return nil
 	}))
 	tb.WeirPolicyChanges.Add(context.Background(), 1)
+	tb.WeirPolicyFetches.Add(context.Background(), 1)
 	tb.WeirPolicyGeneration.Record(context.Background(), 1)
 	tb.WeirPolicyLoadTime.Record(context.Background(), 1)
 	tb.WeirPolicyRefused.Record(context.Background(), 1)
@@ -75,6 +76,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualWeirPolicyChanges(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualWeirPolicyFetches(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualWeirPolicyGeneration(t, testTel,
