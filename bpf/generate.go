@@ -6,4 +6,5 @@ package bpf
 //go:generate ../scripts/bpf2go.sh Look look.c
 //go:generate ../scripts/bpf2go.sh Hold hold.c -type hold_handle -type handle_flags
 //go:generate ../scripts/bpf2go.sh XDP xdp.c
+//go:generate ../scripts/bpf2go.sh SSHLogin sshlogin.c -type ssh_server -type ssh_tuple -type ssh_login -type ssh_state -type ssh_verdict -type ssh_reading
 //go:generate ../scripts/mutants.sh

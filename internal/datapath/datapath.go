@@ -84,6 +84,9 @@ type Datapath struct {
 	hold    *hold // nil: nothing is held
 	unread  heldCounts
 
+	sshing sync.Mutex
+	ssh    *sshLogins // listens to sshd; nil: nobody asks who logs in
+
 	swap   sync.Mutex
 	tables uint32 // number of the tables in force
 	back   uint32 // of those that the kernel returns to by itself; 0: none
@@ -244,7 +247,7 @@ func (d *Datapath) continueFrom(e *earlier, ours layouts) (err error) {
 }
 
 func (d *Datapath) closeObjects() error {
-	errs := []error{d.endHold(d.mapsPinned), d.objects.Close()}
+	errs := []error{d.endHold(d.mapsPinned), d.SetSSHLogins(false), d.objects.Close()}
 	closeMaps(d.readable)
 	if d.layouts != nil {
 		errs = append(errs, d.layouts.Close())

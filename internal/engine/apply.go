@@ -37,9 +37,7 @@ func (e *Engine) Apply(generation uint64, p *policy.Policy, back *Return) error 
 	if v := e.versions.latest(); v != nil && v.policy == p && v.generation == generation && back == nil {
 		return e.data.Stay()
 	}
-	if err := e.checkCapabilities(p); err != nil {
-		return err
-	}
+	e.warnOfHidden(p)
 	e.warnOfCuts(p)
 	return e.install(generation, p, e.tablesOf(back), time.Now())
 }
@@ -72,6 +70,9 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		return fmt.Errorf("compile the policy: %w", err)
 	}
 	v := &version{generation: generation, policy: p, rules: tables.Rules, rejects: rejectsOf(p), byName: needs(p)["names"], back: back}
+	if err := e.beginLogins(p); err != nil {
+		return err
+	}
 	if err := e.beginHold(p); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 	}
 	v.since = time.Now()
 	e.versions.add(v)
-	if err := errors.Join(e.lookFor(v, now), e.endHold(p)); err != nil {
+	if err := errors.Join(e.lookFor(v, now), e.endHold(p), e.endLogins(p)); err != nil {
 		return err
 	}
 	if pin := e.pins(p); pin != e.pinned || !e.chosen {

@@ -77,6 +77,7 @@ type Engine struct {
 
 	look    *look
 	looking sync.WaitGroup
+	sshd    sshServers
 	holding holder
 
 	stop    chan struct{}
@@ -163,7 +164,7 @@ func (e *Engine) Shutdown(context.Context) error {
 	if e.pinned && !e.keeps(e.versions.latest()) {
 		errs = append(errs, e.data.SetKeep(false))
 	}
-	errs = append(errs, e.stopHold())
+	errs = append(errs, e.stopHold(), e.look.logins.unfollow())
 	close(e.stop)
 	e.running.Wait()
 	e.looking.Wait()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -186,15 +187,27 @@ func TestRecordsOfAConnection(t *testing.T) {
 func TestMissingCapability(t *testing.T) {
 	e, _ := start(t, "")
 	const rules = "rules: [{name: web, action: allow, layer7: {ssh: {public_keys: 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU'}}}]"
+	works := setSSHLogins
+	defer func() { setSSHLogins = works }()
+	setSSHLogins = func(*datapath.Datapath, bool) error { return errors.New("no hook") }
 	err := e.Apply(2, load(t, "mode: prevent\n"+rules), nil)
-	if err == nil || !strings.Contains(err.Error(), "ssh.public_keys") || !strings.Contains(err.Error(), "web") {
-		t.Fatalf("error %v, want the capability and the rule", err)
+	for _, part := range []string{"ssh.public_keys of rule web", "no hook"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Fatalf("error %v, want %q in it", err, part)
+		}
 	}
 	if e.Stats().Generation != 0 {
 		t.Error("the refused policy is in force")
 	}
 	if err := e.Apply(3, load(t, rules), nil); err != nil {
 		t.Errorf("in detect mode: %v", err)
+	}
+	setSSHLogins = works
+	if err := e.Apply(4, load(t, "mode: prevent\n"+rules), nil); err != nil {
+		t.Errorf("with the capability: %v", err)
+	}
+	if err := e.Apply(5, load(t, "rules: []"), nil); err != nil {
+		t.Errorf("without such rules: %v", err)
 	}
 }
 

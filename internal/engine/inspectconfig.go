@@ -26,6 +26,10 @@ type InspectConfig struct {
 	// CertificateProbe: where a policy is enforced, servers are asked for certificates
 	// that TLS 1.3 hides. A replay asks nobody.
 	CertificateProbe bool
+	// SSHServers are the files that are sshd, which is believed about logins; none:
+	// DefaultSSHServers. Logins is how Weir hears what it says.
+	SSHServers []string
+	Logins     LoginSource
 	// Resolvers are the servers whose DNS answers are believed, for rules with domains
 	// or destination_names. Without any they are the host's, as they change; in a
 	// replay, all servers at port 53.

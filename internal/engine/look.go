@@ -23,6 +23,7 @@ type look struct {
 
 	mu        sync.Mutex // guards the rest: a change of policy comes from elsewhere
 	inspector *inspector.Inspector
+	logins    *logins
 	names     *names.Table
 	version   *version
 	seen      map[uint64]*lookedAt // by connection id
@@ -84,10 +85,12 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 		data: data, log: log, names: names.NewTable(names.Limits{}),
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
+		logins: &logins{data: data, log: log},
 	}
 	l.prober = l.newProber(c)
 	l.inspector = inspector.New(inspector.Config{
 		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten, Asks: l.prober != nil,
+		Logins: l.logins, LateWait: c.LateWait,
 	})
 	l.file = namesFile{path: c.NamesFile, log: log}
 	l.file.load(l.names, time.Now())

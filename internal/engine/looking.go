@@ -64,6 +64,7 @@ func (e *Engine) lookInto(sink Sink) {
 				expired = now
 				e.look.expire(now)
 				e.look.keepNames(now)
+				e.findSSHServers()
 			}
 			e.look.giveUp(now)
 			e.tellExchanges(now.Add(-tellAfter), sink)

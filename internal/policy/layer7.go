@@ -114,8 +114,9 @@ func (p *Policy) NeedsFacts() bool {
 }
 
 // Capabilities are what the rule needs beyond packets, sorted: "certificates",
-// "dns", "domains", "http", "names", "ssh", "tls". "names" is the table of what
-// DNS answered. Domains come with the four that can tell them.
+// "dns", "domains", "http", "names", "ssh", "ssh_keys", "tls". "names" is the table of
+// what DNS answered, "ssh_keys" what sshd says of logins. Domains come with the four
+// that can tell them.
 func (r *Rule) Capabilities() []string {
 	need := map[string]bool{"names": r.DestinationNames != nil}
 	if l := r.Layer7; l != nil {
@@ -126,6 +127,7 @@ func (r *Rule) Capabilities() []string {
 		need["tls"] = l.TLS != nil || domains
 		need["dns"] = l.DNS != nil || domains
 		need["ssh"] = l.SSH != nil
+		need["ssh_keys"] = l.SSH != nil && len(l.SSH.PublicKeys) > 0
 		need["certificates"] = l.TLS != nil && l.TLS.Certificate != nil
 	}
 	return sortedTrue(need)

@@ -42,7 +42,7 @@ func TestLoadExample(t *testing.T) {
 		"[192.0.2.0/24 198.51.100.10/31 198.51.100.12/30 198.51.100.16/30 198.51.100.20/32 2001:db8:1::/48] [203.0.113.0/24] [203.0.113.66/32] [47 132]",
 		"[{6 [{1024 65535}] [{80 80} {443 443} {8000 8100}] 1h0m0s} {17 [] [{53 53} {443 443}] 0s}]",
 		"[GET HEAD] [1.1 2] [1.2 1.3] 336h0m0s [1 16]",
-		"[certificates dns domains http names ssh tls] [web-api] [x-env] true",
+		"[certificates dns domains http names ssh ssh_keys tls] [web-api] [x-env] true",
 	}
 	for i := range want {
 		if got[i] != want[i] {

@@ -148,6 +148,7 @@ func createDefaultConfig() component.Config {
 			// OpenSSH is 120 s).
 			MaxBytes: 12 << 10, MaxWait: 5 * time.Second, LateWait: 150 * time.Second,
 			CertificateProbe: certificateProbeAuto,
+			SSH:              SSHConfig{Source: loginsAuto},
 		},
 		Names:              NamesConfig{Keep: true},
 		CollectionInterval: 10 * time.Second,

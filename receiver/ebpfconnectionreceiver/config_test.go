@@ -51,7 +51,7 @@ func TestConfig(t *testing.T) {
 			c.UpdateInterval, c.CollectionInterval = time.Minute, 30*time.Second
 			c.MaxRules, c.QueueSize = 10, 100
 			c.Traces = TracesConfig{Connections: tracesAll, TrustTraceparent: "none"}
-			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second, CertificateProbe: "off"}
+			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second, CertificateProbe: "off", SSH: SSHConfig{Source: "kernel", Servers: []string{"/opt/sbin/sshd"}}}
 			c.Record.HTTP = RecordHTTPConfig{Query: true, RequestHeaders: []string{"X-Request-Id", "accept"}}
 			c.Record.DNS.Answers = true
 			c.Names.Resolvers = []string{"192.0.2.53", "192.0.2.54:5353", "2001:db8::53", "[2001:db8::54]:53"}
@@ -99,6 +99,8 @@ func TestConfigErrors(t *testing.T) {
 			"max_wait: 1ms is too short: want at least 100ms",
 			"late_wait: 0s is too short: want at least max_wait (1ms)",
 			`certificate_probe: "always" is not accepted: want auto or off`,
+			`ssh: source: "auth.log" is not accepted: want auto, kernel or journald`,
+			`servers::0: "sshd" is no path from the root: want one such as /usr/sbin/sshd`,
 		},
 		"wrong_record": {
 			`record::http: request_headers::0: "x id" is no name of a header: want letters, digits and -, as in x-request-id`,

@@ -159,6 +159,7 @@ func TestInspectSettings(t *testing.T) {
 	assert.Equal(t, engine.InspectConfig{
 		Report:   engine.Report{Headers: []string{"x-request-id", "accept"}, Query: true, Answers: true},
 		MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second,
+		SSHServers: []string{"/opt/sbin/sshd"}, Logins: engine.LoginsKernel,
 		Resolvers: []netip.AddrPort{
 			netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("192.0.2.54:5353"),
 			netip.MustParseAddrPort("[2001:db8::53]:53"), netip.MustParseAddrPort("[2001:db8::54]:53"),

@@ -11,6 +11,8 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/weirnet/weir/internal/engine"
 )
 
 // InspectConfig bounds what is looked for inside connections.
@@ -24,7 +26,8 @@ type InspectConfig struct {
 	LateWait time.Duration `mapstructure:"late_wait"`
 	// CertificateProbe says whether servers are asked for certificates that TLS 1.3
 	// hides, where a policy that is enforced needs them: auto (they are) or off.
-	CertificateProbe string `mapstructure:"certificate_probe"`
+	CertificateProbe string    `mapstructure:"certificate_probe"`
+	SSH              SSHConfig `mapstructure:"ssh"`
 }
 
 // Values of InspectConfig.CertificateProbe.
@@ -32,6 +35,24 @@ const (
 	certificateProbeAuto = "auto"
 	certificateProbeOff  = "off"
 )
+
+// SSHConfig is about logins to this host's SSH server, for rules with ssh.public_keys.
+type SSHConfig struct {
+	// Servers are the executables of sshd, which is believed about who logs in. Without
+	// any they are those of OpenSSH where distributions have them.
+	Servers []string `mapstructure:"servers"`
+	// Source is how Weir hears what sshd says: kernel, journald or auto.
+	Source string `mapstructure:"source"`
+}
+
+// loginSources has the values of SSHConfig.Source.
+var loginSources = map[string]engine.LoginSource{
+	loginsAuto: engine.LoginsAuto,
+	"kernel":   engine.LoginsKernel,
+	"journald": engine.LoginsJournal,
+}
+
+const loginsAuto = "auto"
 
 // RecordConfig switches on what is not told of by default, since it may hold
 // secrets.
@@ -67,6 +88,7 @@ type NamesConfig struct {
 
 var (
 	_ confmap.Validator = (*InspectConfig)(nil)
+	_ confmap.Validator = (*SSHConfig)(nil)
 	_ confmap.Validator = (*RecordHTTPConfig)(nil)
 	_ confmap.Validator = (*NamesConfig)(nil)
 )
@@ -95,6 +117,26 @@ func (c *InspectConfig) Validate() error {
 	case certificateProbeAuto, certificateProbeOff:
 	default:
 		errs = append(errs, fmt.Errorf("certificate_probe: %q is not accepted: want auto or off", c.CertificateProbe))
+	}
+	return errors.Join(errs...)
+}
+
+// maxSSHServers is how many executables can be sshd.
+const maxSSHServers = 16
+
+// Validate checks the paths and the source.
+func (c *SSHConfig) Validate() error {
+	var errs []error
+	if _, ok := loginSources[c.Source]; !ok {
+		errs = append(errs, fmt.Errorf("source: %q is not accepted: want auto, kernel or journald", c.Source))
+	}
+	for i, server := range c.Servers {
+		if !filepath.IsAbs(server) {
+			errs = append(errs, fmt.Errorf("servers::%d: %q is no path from the root: want one such as /usr/sbin/sshd", i, server))
+		}
+	}
+	if len(c.Servers) > maxSSHServers {
+		errs = append(errs, fmt.Errorf("servers: want at most %d, found %d", maxSSHServers, len(c.Servers)))
 	}
 	return errors.Join(errs...)
 }

@@ -78,6 +78,8 @@ func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 		MaxWait:          c.Inspect.MaxWait,
 		LateWait:         c.Inspect.LateWait,
 		CertificateProbe: c.Inspect.CertificateProbe == certificateProbeAuto,
+		SSHServers:       c.Inspect.SSH.Servers,
+		Logins:           loginSources[c.Inspect.SSH.Source],
 		Resolvers:        resolvers,
 		NamesFile:        c.Names.file(r.settings.ID),
 	}

@@ -45,7 +45,11 @@ func (h *host) spawn(t *testing.T, cmd *exec.Cmd) {
 // output runs a program on the host and returns what it printed.
 func (h *host) output(t *testing.T, name string, arguments ...string) (string, error) {
 	t.Helper()
-	cmd := h.command(t, name, arguments...)
+	return h.outputOf(t, h.command(t, name, arguments...))
+}
+
+func (h *host) outputOf(t *testing.T, cmd *exec.Cmd) (string, error) {
+	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	var err error

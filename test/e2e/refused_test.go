@@ -31,7 +31,7 @@ var refusals = []struct {
 	{"an unknown key", rule("- {name: a, action: allow, layer4: {tpc: 80}}"), []string{":3:", "tpc", "tcp"}},
 	{"a rule without action", rule("- {name: a}"), []string{":3:", "action"}},
 	{"not YAML", "rules: [", []string{":1:"}},
-	{"SSH keys in prevent", rule("- {name: a, action: allow, layer7: {ssh: {public_keys: 'SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU'}}}"), []string{"ssh.public_keys", `a`}},
+	{"an SSH key by MD5", rule("- {name: a, action: allow, layer7: {ssh: {public_keys: 'MD5:d4:1d:8c:d9:8f:00:b2:04:e9:80:09:98:ec:f8:42:7e'}}}"), []string{":3:", "public_keys", "SHA256:"}},
 	{"nothing allowed", rule("- {name: a, action: block}"), []string{"lock everybody out"}},
 }
 

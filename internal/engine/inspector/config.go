@@ -41,6 +41,10 @@ type Config struct {
 	Idle time.Duration
 	// Asks: somebody answers Questions.
 	Asks bool
+	// Logins tells of logins to this host's SSH server; nil: nobody does. LateWait is
+	// for how long they are waited for: 150 s.
+	Logins   Logins
+	LateWait time.Duration
 	// OnForget, where set, is called with each connection that is forgotten: it is over,
 	// or gave way to others. It must not call the inspector.
 	OnForget func(id uint64)
@@ -60,6 +64,9 @@ func (c *Config) setDefaults() {
 	fill(&c.MaxQueries, 16384)
 	if c.QueryTimeout <= 0 {
 		c.QueryTimeout = 10 * time.Second
+	}
+	if c.LateWait <= 0 {
+		c.LateWait = 150 * time.Second
 	}
 	if c.Idle <= 0 {
 		c.Idle = 2 * time.Hour

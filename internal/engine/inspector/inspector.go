@@ -166,6 +166,7 @@ func (i *Inspector) Expire(now time.Time) {
 	if i.config.Names != nil {
 		i.config.Names.Expire(now)
 	}
+	i.askLogins()
 	if i.version.aging {
 		for c := i.oldest; c != nil; c = c.newer {
 			if c.judgeAt > 0 && now.Sub(c.FirstSeen) > c.judgeAt {

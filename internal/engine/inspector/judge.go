@@ -29,6 +29,7 @@ type version struct {
 	learns   bool // it asks for names that DNS answered
 	// certificates: it asks for those.
 	certificates bool
+	logins       loginRules
 }
 
 // noRule is where no rule decided.
@@ -48,6 +49,11 @@ type verdict struct {
 // waits says whether facts are to come that may make a difference.
 func (v *verdict) waits() bool { return v.action == 0 && v.wanted != 0 || v.shadowWanted != 0 }
 
+// wantsLogin says whether a login is to come that may make a difference.
+func (v *verdict) wantsLogin() bool {
+	return v.waits() && (v.wanted|v.shadowWanted)&policy.WantSSHPublicKey != 0
+}
+
 // SetPolicy puts a policy in force. Connections are judged again with what is known
 // of them.
 func (i *Inspector) SetPolicy(v Version, now time.Time) {
@@ -61,6 +67,10 @@ func (i *Inspector) SetPolicy(v Version, now time.Time) {
 		}
 	}
 	n.certificates = slices.Contains(v.Policy.Capabilities(), "certificates")
+	n.logins = loginRulesOf(v.Policy)
+	if i.config.Logins != nil {
+		i.config.Logins.Clear()
+	}
 	n.learns = slices.Contains(v.Policy.Capabilities(), "names") && i.config.Names != nil
 	old := i.version
 	i.version = n
@@ -104,6 +114,7 @@ func (i *Inspector) judge(c *conn) {
 	v := i.walk(c, &c.facts)
 	c.open = v.action == 0 && v.wanted != 0
 	c.take(v)
+	i.judgeLogin(c)
 	c.judgeAt = 0
 	if i.version.aging {
 		c.judgeAt = i.version.Policy.NextAge(&c.facts)

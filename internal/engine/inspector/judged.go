@@ -32,6 +32,10 @@ func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
 		return 0, All
 	case end == server && (c.phase == detecting || c.answersPass()):
 		return 0, All
+	case c.awaitsLogin():
+		// Both ends need all that they say to come to a login. That there was none was
+		// found out when the packet at hand had come.
+		return 0, All
 	case end == server && c.open:
 		// What the client is told may be what it waits for to go on.
 		at := c.base[server]

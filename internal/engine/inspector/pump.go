@@ -59,6 +59,9 @@ func (i *Inspector) segment(c *conn, p *Packet) {
 		}
 		c.seen[p.End] = max(c.seen[p.End], end)
 	}
+	if c.awaitsLogin() {
+		c.reader.(*sshReader).ask(i, c) // whatever the packet's place in the stream
+	}
 	i.pump(c, p.End)
 	if r.Events&stream.Malformed != 0 && c.phase != done {
 		i.distrust(c, p.End)

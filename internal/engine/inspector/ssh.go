@@ -8,11 +8,15 @@ import (
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
-// sshReader reads what an SSH connection says before it is encrypted.
+// sshReader reads what an SSH connection says before it is encrypted. For the key that
+// the client logs in with, it asks whoever knows.
 type sshReader struct {
 	parser      ssh.Parser
 	said, ended time.Time
 	problem     string
+	key         policy.Fact[string]
+	late        time.Time // since when a login is waited for; zero: none is
+	asked       bool      // for the login
 }
 
 func newSSHReader(*conn) *sshReader { return &sshReader{} }
@@ -36,13 +40,16 @@ func (r *sshReader) close(i *Inspector, c *conn, end int) {
 }
 
 func (r *sshReader) skip(end int) uint64 {
+	if !r.late.IsZero() {
+		return 0
+	}
 	if !r.wants(end) {
 		return everything
 	}
 	return r.parser.Skip(ssh.End(end))
 }
 
-func (r *sshReader) wants(end int) bool { return r.parser.Wants(ssh.End(end)) }
+func (r *sshReader) wants(end int) bool { return !r.late.IsZero() || r.parser.Wants(ssh.End(end)) }
 
 // judged: no criterion asks for what the client sends, and what the server does is
 // told with its first line.
@@ -56,6 +63,10 @@ func (r *sshReader) judged(end int) uint64 {
 func (r *sshReader) distrust(c *conn, end int) {
 	if end == server {
 		c.facts.SSH.Software = policy.Lost[string](policy.Malformed)
+	}
+	if r.key.State == policy.Unknown {
+		r.late, r.key = time.Time{}, policy.Lost[string](policy.Malformed)
+		c.facts.SSH.PublicKey = r.key
 	}
 }
 
@@ -82,19 +93,56 @@ func (r *sshReader) take(i *Inspector, c *conn) {
 	found := len(messages) > 0
 	r.parser.Reset()
 	h := r.parser.Handshake()
-	facts := h.Facts()
-	if h.Settled() || !r.wants(client) && !r.wants(server) {
-		// The key that the client logs in with goes encrypted.
-		facts.PublicKey = policy.Lost[string](policy.NotSeen)
-		found = true
-	}
-	if !found && facts.Software.State == c.facts.SSH.Software.State {
+	if !found && (!r.isOver() || !r.late.IsZero()) && h.Facts().Software.State == c.facts.SSH.Software.State {
 		return
 	}
-	c.facts.SSH = facts
+	r.judge(i, c)
+	if h.Facts().Software.State != policy.Unknown && r.late.IsZero() && c.judged.wantsLogin() {
+		r.ask(i, c)
+	}
+	if c.phase == reading && r.key.State == policy.Unknown && r.late.IsZero() && r.isOver() {
+		// It goes encrypted.
+		r.key = policy.Lost[string](policy.NotSeen)
+		r.judge(i, c)
+	}
+}
+
+// isOver: nothing more can be read.
+func (r *sshReader) isOver() bool {
+	return r.parser.Handshake().Settled() || !r.parser.Wants(ssh.Client) && !r.parser.Wants(ssh.Server)
+}
+
+// ask finds out whether somebody has logged in.
+func (r *sshReader) ask(i *Inspector, c *conn) {
+	login := Login{}
+	if i.config.Logins != nil && c.facts.Direction == policy.Inbound {
+		r.asked = true
+		login = i.config.Logins.Login(&c.Connection)
+	}
+	since := r.late
+	r.late = time.Time{}
+	switch login.State {
+	case LoginAwaited:
+		if r.late = since; !since.IsZero() {
+			return
+		}
+		r.late = i.now
+	case LoginKey:
+		r.key = policy.Is(login.Key)
+	case LoginNoKey:
+		r.key = policy.Missing[string]()
+	default:
+		r.key = policy.Lost[string](policy.NotSeen)
+	}
+	r.judge(i, c)
+}
+
+func (r *sshReader) judge(i *Inspector, c *conn) {
+	c.facts.SSH = r.parser.Facts()
+	c.facts.SSH.PublicKey = r.key
 	c.recause(&c.facts)
 	i.judge(c)
-	if facts.PublicKey.State != policy.Unknown || !i.config.Report.SSH && !c.judged.waits() {
+	if r.key.State != policy.Unknown || !i.config.Report.SSH && !c.judged.waits() {
 		i.stop(c)
 	}
 }
@@ -102,6 +150,9 @@ func (r *sshReader) take(i *Inspector, c *conn) {
 func (r *sshReader) held() int { return r.parser.Held() }
 
 func (r *sshReader) finish(i *Inspector, c *conn) {
+	if r.asked {
+		i.config.Logins.Forget(c.Tuple)
+	}
 	if !i.config.Report.SSH {
 		return
 	}
@@ -117,7 +168,7 @@ func (r *sshReader) finish(i *Inspector, c *conn) {
 	}
 	e.SSH = &telemetry.SSHExchange{
 		ClientSoftware: h.Banner[ssh.Client].Value.Software, ServerSoftware: h.Banner[ssh.Server].Value.Software,
-		HostKey: h.HostKey.Value, HASSH: h.HASSH[ssh.Client].Value,
+		ClientKey: r.key.Value, HostKey: h.HostKey.Value, HASSH: h.HASSH[ssh.Client].Value,
 	}
 	i.exchanges = append(i.exchanges, e)
 }
