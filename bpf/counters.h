@@ -44,10 +44,14 @@ enum counter {
   COUNT_AGENT_DOWN_DROPPED = 30,
   COUNT_HELD_FRAGMENT_PASSED = 31, // fragments cannot be judged; likewise
   COUNT_HELD_FRAGMENT_DROPPED = 32,
-  COUNT_SYN_DATA_DROPPED = 33, // data in a SYN on a tuple that is taken
+  COUNT_SYN_DROPPED = 33, // a SYN on a tuple that is taken, with data, or that would wait
   COUNT_UNHELD = 34,           // connections of which facts cannot be had
+  // Of connections that are held.
+  COUNT_HELD_UNANSWERED_PASSED = 35, // before their SYN was answered, and on_error says what then
+  COUNT_HELD_UNANSWERED_DROPPED = 36,
+  COUNT_HELD_OVER_DROPPED = 37, // after their end
 #ifdef WEIR_OTHER_LAYOUT
-  COUNT_OTHER_LAYOUT = 35,
+  COUNT_OTHER_LAYOUT = 38,
 #endif
   COUNT_MAX,
 };

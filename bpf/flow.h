@@ -112,6 +112,7 @@ enum flow_tcp {
   // A SYN wants to open the tuple anew, sent by the destination or the source.
   TCP_CANDIDATE = 1 << 14,
   TCP_CANDIDATE_BY_DESTINATION = 1 << 15,
+  TCP_RESET = 1 << 16, // << end: it has reset the connection
 };
 
 // With the hash table's own header (48), the key (40) and what the kernel's allocator

@@ -56,6 +56,11 @@ static __always_inline __u32 is_holding(void) {
   return h && (h->flags & HOLD_ON);
 }
 
+static __always_inline __u32 holds_openings(void) {
+  struct hold_state *h = hold_state();
+  return h && (h->flags & HOLD_OPENING);
+}
+
 static __always_inline __u32 is_read(const struct hold_state *h, __u64 now) {
   return h->device && now < *(volatile __u64 *)&h->alive + HOLD_TIMEOUT_NS;
 }

@@ -41,6 +41,10 @@ enum mutant {
   MUTANT_HELD_WINDOW = 28,    // what is held is held whatever its window
   MUTANT_HELD_ANY_EPOCH = 29, // what is sent on may be another connection's
   MUTANT_HELD_RESENT = 30,    // what is sent again of what passed is not held
+  MUTANT_HELD_ANYWHERE = 31,  // ... or is said before its SYN is answered, or after its end
+  // ... and these by those against the reference.
+  MUTANT_TURNED = 32,      // a SYN against a connection's direction is not judged
+  MUTANT_NOT_RESUMED = 33, // a connection whose reset nobody took stays over
 };
 
 #ifdef WEIR_MUTANTS

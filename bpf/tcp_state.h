@@ -97,6 +97,13 @@ static __always_inline __u32 acks_answer(const struct flow *f) {
          is_within(f->acked[SOURCE], f->initial[DESTINATION] + 1, f->high[DESTINATION]);
 }
 
+// Whether each end has the number of the other's SYN: it was answered by one. An ACK
+// alone may be of an older connection, which an end has still.
+static __always_inline __u32 is_agreed(const struct flow *f) {
+  __u32 all = TCP_SYN * 3 | TCP_ANSWERED;
+  return (f->tcp & all) == all;
+}
+
 // Whether p answers the source's SYN with a number other than that of an answer
 // which the source has not acknowledged: the server forgot the first, or several
 // share an address. The source goes on with the one that reaches it.
@@ -211,8 +218,12 @@ static __always_inline int acknowledges(struct flow *f, __u32 ack, __u32 end) {
 static __always_inline int track(struct flow *f, const struct packet *p, __u32 end) {
   if (p->is_later_fragment || has_odd_flags(p))
     return END_NONE;
-  if (p->tcp_flags & TCP_FLAG_RST_)
-    return resets(f, p, end) ? END_RST : END_NONE;
+  if (p->tcp_flags & TCP_FLAG_RST_) {
+    if (!resets(f, p, end))
+      return END_NONE;
+    set_tcp(f, TCP_RESET, end);
+    return END_RST;
+  }
   if (!begins(f, p, end))
     return END_NONE;
   if (p->payload_bytes)

@@ -510,12 +510,15 @@ func TestHoldMutants(t *testing.T) {
 		{28, "windows are not respected", false},
 		{29, "what is sent on may be another connection's", true},
 		{30, "what is sent again is not held", false},
+		{31, "what is held may be said at any time", false},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			s := newStranger(t, needsFacts, nil)
 			setMutantOf(t, s.d.hold.programs.Hold, m.number)
 			var wrong string
-			if m.stale {
+			if m.number == 31 {
+				wrong = outOfPlace(s)
+			} else if m.stale {
 				s.segment(packet.ACK, s.seq, s.ack, "abc")
 				s.j.wait("request", func(l []Held) bool { return len(l) == 1 })
 				wrong = stale(s)

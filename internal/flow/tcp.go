@@ -42,6 +42,8 @@ const (
 	tcpCandidateByDestination tcpFlags = 1 << 15
 	// The source has gone on after it saw the destination's answer.
 	tcpSettled tcpFlags = 1 << 16
+	// It has reset the connection: shifted by the end.
+	tcpReset tcpFlags = 1 << 17
 )
 
 func (s *tcpState) has(f tcpFlags) bool          { return s.flags&f != 0 }
@@ -85,10 +87,11 @@ func (s *tcpState) track(p *packet.Packet, end int) End {
 		return EndNone
 	}
 	if flagged(p, packet.RST) {
-		if s.resets(p, end) {
-			return EndRST
+		if !s.resets(p, end) {
+			return EndNone
 		}
-		return EndNone
+		s.set(tcpReset, end)
+		return EndRST
 	}
 	if !s.begin(p, end) {
 		return EndNone
@@ -133,6 +136,12 @@ func (s *tcpState) begin(p *packet.Packet, end int) bool {
 		s.set(tcpSYN, end)
 	}
 	return true
+}
+
+// isAgreed says whether each end has the number of the other's SYN: it was answered by
+// one. An ACK alone may be of an older connection, which an end has still.
+func (s *tcpState) isAgreed() bool {
+	return s.of(tcpSYN, source) && s.of(tcpSYN, destination) && s.has(tcpAnswered)
 }
 
 // answersAnew says whether p answers the source's SYN with a number other than that
