@@ -386,8 +386,9 @@ type ConnectionsFragmentLock struct {
 type ConnectionsHoldFlags uint32
 
 const (
-	ConnectionsHoldFlagsHOLD_ON      ConnectionsHoldFlags = 1
-	ConnectionsHoldFlagsHOLD_OPENING ConnectionsHoldFlags = 2
+	ConnectionsHoldFlagsHOLD_ON       ConnectionsHoldFlags = 1
+	ConnectionsHoldFlagsHOLD_OPENING  ConnectionsHoldFlags = 2
+	ConnectionsHoldFlagsHOLD_CUTS_UDP ConnectionsHoldFlags = 4
 )
 
 type ConnectionsHoldState struct {

@@ -68,7 +68,7 @@ static __always_inline struct look *held_look(const struct flow_key *k, const st
 // Sends the packet to user space. Returns what the program is to return.
 static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, struct look *l,
                                      const struct packet *p, __u32 end, __u32 egress,
-                                     __u32 device) {
+                                     const struct hold_state *h) {
   struct hold_handle handle = {
       .id = f->id,
       .where = skb->ifindex << 8 | (end ? HANDLE_DESTINATION : 0) | (egress ? HANDLE_EGRESS : 0),
@@ -91,9 +91,10 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, stru
     count(COUNT_HOLD_FAILED);
     return TC_ACT_SHOT;
   }
-  __sync_fetch_and_add(&l->away, 1);
+  __u32 are_cut = p->protocol == IPPROTO_UDP && (h->flags & HOLD_CUTS_UDP);
+  __sync_fetch_and_add(&l->away, are_cut ? p->packets : 1);
   count(COUNT_HELD);
-  return bpf_redirect(device, 0);
+  return bpf_redirect(h->device, 0);
 }
 
 // Whether p may pass although its connection is held: it has nothing that could be
@@ -184,7 +185,7 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
     w->cause = 0;
     return f->flags & FLOW_DROP || f->verdict == PENDING ? TC_ACT_SHOT : PASS;
   }
-  return hand_over(skb, f, l, p, end, w->arrival & ARRIVES_EGRESS, h->device);
+  return hand_over(skb, f, l, p, end, w->arrival & ARRIVES_EGRESS, h);
 }
 
 #endif

@@ -11,6 +11,9 @@
 enum hold_flags {
   HOLD_ON = 1 << 0,      // what needs facts is held, and what cannot be is answered by on_error
   HOLD_OPENING = 1 << 1, // from the first packet on, whatever it carries
+  // The device has superpackets of UDP cut before they come to it: each datagram comes
+  // back by itself.
+  HOLD_CUTS_UDP = 1 << 2,
 };
 
 // Written by user space alone.
