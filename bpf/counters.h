@@ -45,7 +45,7 @@ enum counter {
   COUNT_HELD_FRAGMENT_PASSED = 31, // fragments cannot be judged; likewise
   COUNT_HELD_FRAGMENT_DROPPED = 32,
   COUNT_SYN_DROPPED = 33, // a SYN on a tuple that is taken, with data, or that would wait
-  COUNT_UNHELD = 34,           // connections of which facts cannot be had
+  COUNT_UNHELD = 34,      // connections of which facts cannot be had
   // Of connections that are held.
   COUNT_HELD_UNANSWERED_PASSED = 35, // before their SYN was answered, and on_error says what then
   COUNT_HELD_UNANSWERED_DROPPED = 36,

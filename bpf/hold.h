@@ -136,7 +136,7 @@ static __always_inline enum place place_of(const struct flow *f, const struct pa
     return IN_PLACE;
   if (f->flags & FLOW_CLOSED)
     return has_tcp(f, TCP_ACKS, other) && !is_after(segment_end(p), f->acked[other]) ? ACKNOWLEDGED
-                                                                                    : BEHIND_END;
+                                                                                     : BEHIND_END;
   return (p->tcp_flags & TCP_FLAG_SYN_) || is_agreed(f) ? IN_PLACE : UNANSWERED;
 }
 
@@ -163,7 +163,8 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
     return answer_by(f, CAUSE_MALFORMED, COUNT_HELD_FRAGMENT_PASSED, COUNT_HELD_FRAGMENT_DROPPED);
   switch (place_of(f, p, end)) {
   case UNANSWERED:
-    return answer_by(f, CAUSE_NOT_SEEN, COUNT_HELD_UNANSWERED_PASSED, COUNT_HELD_UNANSWERED_DROPPED);
+    return answer_by(f, CAUSE_NOT_SEEN, COUNT_HELD_UNANSWERED_PASSED,
+                     COUNT_HELD_UNANSWERED_DROPPED);
   case BEHIND_END:
     count(COUNT_HELD_OVER_DROPPED);
     return TC_ACT_SHOT;

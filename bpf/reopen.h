@@ -88,7 +88,8 @@ static __always_inline __u32 resumes(const struct flow *f, const struct packet *
   __u32 other = (end ^ 1) & 1;
   end &= 1;
   if ((f->flags & (FLOW_CLOSED | FLOW_DROP | FLOW_RETURNS)) != FLOW_CLOSED ||
-      ((f->flags & FLOW_PREVENT) && f->reason == REASON_KEPT) || !has_tcp(f, TCP_RESET, end) || p->protocol != IPPROTO_TCP || p->is_later_fragment ||
+      ((f->flags & FLOW_PREVENT) && f->reason == REASON_KEPT) || !has_tcp(f, TCP_RESET, end) ||
+      p->protocol != IPPROTO_TCP || p->is_later_fragment ||
       (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_RST_)) || has_odd_flags(p) || MUTANT(NOT_RESUMED))
     return 0;
   __u32 to = segment_end(p);
