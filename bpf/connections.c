@@ -237,9 +237,12 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
 
   int opening = CONTINUES;
   __u32 turned = 0;
-  if (f && !followed && !judged) {
+  if (f && !followed) {
     __u32 end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
-    if (p->tcp_flags & TCP_FLAG_SYN_)
+    if (judged) {
+      if ((f->flags & FLOW_DROP) && is_turned_candidate(&k, f, p, end))
+        return PASS; // it was let pass where it came in
+    } else if (p->tcp_flags & TCP_FLAG_SYN_)
       opening = opening_of(&k, f, p, end);
     else if (resumes(f, p, end))
       opening = RESUMES;

@@ -358,6 +358,8 @@ const (
 	ConnectionsFlowTcpTCP_CANDIDATE                ConnectionsFlowTcp = 16384
 	ConnectionsFlowTcpTCP_CANDIDATE_BY_DESTINATION ConnectionsFlowTcp = 32768
 	ConnectionsFlowTcpTCP_RESET                    ConnectionsFlowTcp = 65536
+	ConnectionsFlowTcpTCP_RIVAL_SYN                ConnectionsFlowTcp = 262144
+	ConnectionsFlowTcpTCP_RIVAL_ANSWER             ConnectionsFlowTcp = 524288
 )
 
 type ConnectionsFolding struct {

@@ -5,6 +5,7 @@
 #ifndef WEIR_REOPEN_H
 #define WEIR_REOPEN_H
 
+#include "hold_state.h"
 #include "tcp_state.h"
 
 // The SYN that wants a tuple (TCP_CANDIDATE): when and what was seen of it.
@@ -37,6 +38,13 @@ static __always_inline struct candidate *candidate_of_given(const struct flow_ke
     return NULL;
   struct flow_key own = *k;
   return bpf_map_lookup_elem(&candidates, &own);
+}
+
+// Whether p is the SYN of the candidate, against the direction of a connection.
+static __always_inline __u32 is_turned_candidate(const struct flow_key *k, const struct flow *f,
+                                                 const struct packet *p, __u32 end) {
+  struct candidate *c = opens(p) && end == DESTINATION ? candidate_of(k, f) : NULL;
+  return c && (f->tcp & TCP_CANDIDATE_BY_DESTINATION) && p->seq == c->initial;
 }
 
 enum opening {
@@ -75,7 +83,7 @@ __noinline int opening_of(const struct flow_key *k, const struct flow *f, const 
   if (!c || candidate_by(f) == end || repeated)
     return CONTINUES;
   if (!closed && end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
-      p->ack != f->initial[SOURCE] && is_within(p->ack, f->initial[SOURCE], f->next[SOURCE]))
+      answers_syn(f, p->ack))
     return CONTINUES; // the SYN that opened the entry is answered
   return p->ack != c->initial && is_within(p->ack, c->initial, c->after) ? REOPENS : CONTINUES;
 }
@@ -127,7 +135,10 @@ __noinline int note_candidate(const struct flow_key *k, struct flow *f, const st
   if (!k || !f || !p)
     return 0;
   __u32 end = how & CANDIDATE_END;
-  __u32 after = segment_end(p);
+  // Its data is dropped where packets are held (connections.c): nobody acknowledges it.
+  __u32 after = (f->flags & FLOW_PREVENT) && is_holding() ? p->seq + 1 : segment_end(p);
+  if (end == SOURCE)
+    set_bits(&f->tcp, TCP_RIVAL_SYN);
   struct candidate *c = candidate_of_given(k, f);
   if (!c || c->initial != p->seq || candidate_by(f) != end) {
     struct candidate next = {

@@ -101,7 +101,18 @@ static __always_inline __u32 acks_answer(const struct flow *f) {
 // alone may be of an older connection, which an end has still.
 static __always_inline __u32 is_agreed(const struct flow *f) {
   __u32 all = TCP_SYN * 3 | TCP_ANSWERED;
-  return (f->tcp & all) == all;
+  return (f->tcp & (all | TCP_RIVAL_ANSWER)) == all;
+}
+
+// Whether a SYN of the destination's that acknowledges `ack` answers the source's. It
+// may acknowledge data with it (RFC 7413); but where the source has sent another SYN, or
+// more than that before it had an answer, only the SYN's own number tells which is
+// answered: the server may begin in the midst of what has come here, and of that has
+// taken nothing.
+static __always_inline __u32 answers_syn(const struct flow *f, __u32 ack) {
+  if ((f->tcp & TCP_RIVAL_SYN) || has_tcp(f, TCP_ACKS, SOURCE))
+    return ack == f->initial[SOURCE] + 1;
+  return ack != f->initial[SOURCE] && is_within(ack, f->initial[SOURCE], f->next[SOURCE]);
 }
 
 // Whether p answers the source's SYN with a number other than that of an answer
@@ -111,7 +122,7 @@ static __always_inline __u32 answers_anew(const struct flow *f, const struct pac
   __u32 both = TCP_FLAG_SYN_ | TCP_FLAG_ACK_;
   return end == DESTINATION && (p->tcp_flags & both) == both && has_tcp(f, TCP_SYN, SOURCE) &&
          has_tcp(f, TCP_SYN, DESTINATION) && p->seq != f->initial[DESTINATION] && !acks_answer(f) &&
-         p->ack != f->initial[SOURCE] && is_within(p->ack, f->initial[SOURCE], f->next[SOURCE]);
+         answers_syn(f, p->ack);
 }
 
 // Whether p is of this connection; takes what is an end's first.
@@ -128,7 +139,10 @@ static __always_inline int begins(struct flow *f, const struct packet *p, __u32 
   if (opening && ack &&
       (p->ack == f->initial[other] || !is_within(p->ack, f->initial[other], f->next[other])))
     return 0;
+  if (opening && ack && syn && end == DESTINATION && !answers_syn(f, p->ack))
+    return 0;
   if (answers_anew(f, p, end)) {
+    set_bits(&f->tcp, TCP_RIVAL_ANSWER);
     clear_bits(&f->tcp, (TCP_FIN_AHEAD | TCP_FIN | TCP_FIN_ACKED) << DESTINATION);
     clear_tcp(f, TCP_ACKS, SOURCE);
   } else if (has_tcp(f, TCP_SEEN, end) && !(opening && syn && ack))
@@ -203,6 +217,8 @@ static __always_inline int acknowledges(struct flow *f, __u32 ack, __u32 end) {
       }
     }
   }
+  if ((f->tcp & TCP_RIVAL_ANSWER) && end == SOURCE && ack == f->initial[DESTINATION] + 1)
+    clear_bits(&f->tcp, TCP_RIVAL_ANSWER);
   // Never back: a stale one would let an RST at its number through.
   if (!has_tcp(f, TCP_ACKS, end) || is_after(ack, f->acked[end])) {
     f->acked[end] = ack;

@@ -10,10 +10,10 @@ import (
 )
 
 // broken sends a segment with a wrong checksum: every receiver drops it.
-func (p *peer) broken(flags uint8, seq uint32) {
+func (p *peer) broken(flags uint8, seq uint32, payload ...byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	segment := tcpSegment(p.tuple, flags, seq, p.next, nil)
+	segment := tcpSegment(p.tuple, flags, seq, p.next, payload)
 	segment[16] ^= 0x55
 	p.wire.send(ipPacket(p.tuple, segment))
 }
@@ -203,5 +203,177 @@ rules:
 				}
 			}
 		}
+	}
+}
+
+// TestAnotherBeginning: a client cannot have its stream read from elsewhere than where
+// the server does, so that what is forbidden looks like a part of what is allowed.
+func TestAnotherBeginning(t *testing.T) {
+	r := newRoad(t, getsOnly, nil)
+	// To the server all of it comes before the stream's first byte.
+	before := []byte("POST /ok HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000\r\n\r\n")
+	for name, opens := range map[string]func(client *peer, first uint32){
+		"a SYN that nobody takes, and data": func(client *peer, first uint32) {
+			client.broken(packet.SYN, first)
+			client.broken(packet.ACK, first+1, before...)
+			client.segment(packet.SYN, client.begin, nil)
+		},
+		"a SYN with data that nobody takes": func(client *peer, first uint32) {
+			client.broken(packet.SYN, first, before...)
+			client.segment(packet.SYN, client.begin, nil)
+		},
+		"a SYN that nobody takes, data, and one more": func(client *peer, first uint32) {
+			client.broken(packet.SYN, first)
+			client.broken(packet.ACK, first+1, before...)
+			client.segment(packet.SYN, client.begin, nil)
+			client.broken(packet.SYN, client.begin+1<<20)
+		},
+		"a SYN with data that nobody takes, and one more": func(client *peer, first uint32) {
+			client.broken(packet.SYN, first, before...)
+			client.segment(packet.SYN, client.begin, nil)
+			client.broken(packet.SYN, client.begin+1<<20)
+		},
+		"another SYN that nobody takes, and one with data": func(client *peer, first uint32) {
+			client.broken(packet.SYN, client.begin+1<<20)
+			client.segment(packet.SYN, client.begin, nil)
+			client.broken(packet.SYN, first, before...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := r.peers(r.tuple(4, packet.TCP, 80))
+			first := client.begin - uint32(len(before))
+			server.mu.Lock() // it answers when all has come
+			opens(client, first)
+			time.Sleep(pause)
+			server.mu.Unlock()
+			time.Sleep(pause)
+			for range 2 {
+				client.say(-len(before), before)
+				time.Sleep(pause)
+				client.say(0, []byte(get("/no")))
+				time.Sleep(pause)
+			}
+			for _, s := range server.wire.sights(server.tuple) {
+				if strings.Contains(string(s.payload), "/no") {
+					t.Fatalf("%q came", s.payload)
+				}
+			}
+		})
+	}
+}
+
+// TestAnotherBeginningOfTheServer: nor can a server.
+func TestAnotherBeginningOfTheServer(t *testing.T) {
+	r := newRoad(t, "mode: prevent\nrules: [{name: judged, action: allow, layer7: {ssh: {software: OpenSSH_9*}}}]\n", nil)
+	const banner, before, forbidden = "SSH-2.0-client\r\n", "SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-dropbear_202\r\n"
+	for _, first := range []bool{false, true} {
+		t.Run(fmt.Sprintf("before the true one: %v", first), func(t *testing.T) {
+			client, server := r.peers(r.tuple(4, packet.TCP, 22))
+			other := func() { server.broken(packet.SYN|packet.ACK, server.begin-uint32(len(before)), []byte(before)...) }
+			client.mu.Lock() // it goes on when all has come
+			if first {
+				server.mu.Lock()
+			}
+			client.transmit(packet.SYN, client.begin, nil)
+			time.Sleep(pause)
+			if first {
+				server.next = client.begin + 1
+				server.mu.Unlock()
+				other()
+				server.segment(packet.SYN|packet.ACK, server.begin, nil)
+			} else {
+				other()
+			}
+			time.Sleep(pause)
+			client.mu.Unlock()
+			time.Sleep(pause)
+			client.say(0, []byte(banner))
+			for range 2 {
+				time.Sleep(pause)
+				server.say(-len(before), []byte(before))
+				time.Sleep(pause)
+				server.say(0, []byte(forbidden))
+			}
+			time.Sleep(pause)
+			for _, s := range client.wire.sights(client.tuple) {
+				if strings.Contains(string(s.payload), "dropbear") {
+					t.Fatalf("%q came", s.payload)
+				}
+			}
+		})
+	}
+}
+
+// TestPortUsedAgain: a port is used again right after its connection was blocked, reset,
+// or asked for in vain, as clients do: what is allowed comes.
+func TestPortUsedAgain(t *testing.T) {
+	r := newRoad(t, getsOnly, nil)
+	for name, before := range map[string]func(client, server *peer){
+		"after a block": func(client, server *peer) {
+			client.say(0, []byte(get("/no")))
+			isReset(t, client, server)
+		},
+		"after an answer and an RST": func(client, server *peer) {
+			asks(t, client, server)
+			client.segment(packet.RST|packet.ACK, client.at(len(get("/ok"))), nil)
+		},
+		"of a connection that is open": func(client, server *peer) { asks(t, client, server) },
+		"after SYNs with other numbers": func(client, server *peer) {
+			server.mu.Lock()
+			for i := range uint32(3) {
+				client.segment(packet.SYN, client.begin+i<<20, nil)
+			}
+			time.Sleep(pause)
+			server.mu.Unlock()
+		},
+	} {
+		for _, turned := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, the other way round: %v", name, turned), func(t *testing.T) {
+				tuple := r.tuple(4, packet.TCP, 80)
+				client, server := r.peers(tuple)
+				if !strings.HasPrefix(name, "after SYNs") {
+					client.segment(packet.SYN, client.begin, nil)
+					within(t, "a handshake", func() bool { return client.opened() && client.acknowledged() == 0 })
+				}
+				before(client, server)
+				time.Sleep(pause)
+				// Both ends have forgotten.
+				if turned {
+					server, client = newPeer(r.client, tuple, 0x1234), newPeer(r.server, tuple.Reversed(), 0x70000abc)
+				} else {
+					client, server = newPeer(r.client, tuple, 0x1234), newPeer(r.server, tuple.Reversed(), 0x70000abc)
+				}
+				client.segment(packet.SYN, client.begin, nil)
+				within(t, "a handshake", func() bool { return client.opened() && client.acknowledged() == 0 })
+				asks(t, client, server)
+				client.say(len(get("/ok")), []byte(get("/no")))
+				isReset(t, client, server)
+				if said, _ := server.heard(); said != get("/ok") {
+					t.Errorf("%q came", said)
+				}
+			})
+		}
+	}
+}
+
+// TestSimultaneousOpen: ends that ask each other for a connection have one (RFC 9293
+// section 3.5), and it is judged as that of the first.
+func TestSimultaneousOpen(t *testing.T) {
+	r := newRoad(t, getsOnly, nil)
+	client, server := r.peers(r.tuple(4, packet.TCP, 80))
+	client.mu.Lock()
+	server.mu.Lock()
+	client.transmit(packet.SYN, client.begin, nil)
+	time.Sleep(pause)
+	server.transmit(packet.SYN, server.begin, nil)
+	time.Sleep(pause)
+	client.mu.Unlock()
+	server.mu.Unlock()
+	within(t, "a handshake", func() bool { return client.acknowledged() == 0 && server.acknowledged() == 0 })
+	asks(t, client, server)
+	client.say(len(get("/ok")), []byte(get("/no")))
+	isReset(t, client, server)
+	if said, _ := server.heard(); said != get("/ok") {
+		t.Errorf("%q came", said)
 	}
 }

@@ -161,6 +161,9 @@ func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now
 		return t.processNew(k, high, p, h, now, events)
 	}
 	end := e.sender(high)
+	if h.Judged && e.drop && e.tcp.isTurned(p, end) {
+		return Result{}, events // it was let pass where it came in
+	}
 	if !h.Judged && p.Protocol == packet.TCP {
 		switch what := e.tcp.opening(p, end, e.closed, e.drop); {
 		case what == candidate && end == destination:
@@ -229,7 +232,7 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 	switch {
 	case p.Protocol != packet.TCP || isLater(p):
 	case what == candidate:
-		e.tcp.noteCandidate(p, end, counted, now)
+		e.tcp.noteCandidate(p, end, counted, e.prevent && t.hold.On, now)
 	case e.drop:
 		e.tcp.noteBlocked(p, end)
 	case counted:

@@ -51,7 +51,7 @@ func (e *entry) follow(p *packet.Packet, high bool, now int64) {
 	end := e.sender(high)
 	switch e.tcp.opening(p, end, e.closed, false) {
 	case candidate:
-		e.tcp.noteCandidate(p, end, false, now)
+		e.tcp.noteCandidate(p, end, false, false, now)
 		return
 	case reopens:
 		var next tcpState

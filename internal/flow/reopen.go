@@ -41,8 +41,7 @@ func (s *tcpState) opening(p *packet.Packet, end int, closed, drop bool) opening
 	if !s.has(tcpCandidate) || s.candidateBy() == end || repeated {
 		return continues
 	}
-	if first := &s.end[source]; !closed && end == destination && s.of(tcpSYN, source) && !s.has(tcpAnswered) &&
-		p.Ack != first.initial && within(p.Ack, first.initial, first.next) {
+	if !closed && end == destination && s.of(tcpSYN, source) && !s.has(tcpAnswered) && s.answersSYN(p.Ack) {
 		return continues // the SYN that opened the entry is answered
 	}
 	if p.Ack != s.candidate && within(p.Ack, s.candidate, s.candidateAfter) {
@@ -79,6 +78,12 @@ func (s *tcpState) resumed() tcpState {
 	return n
 }
 
+// isTurned says whether p is the SYN of the candidate, against the direction of s.
+func (s *tcpState) isTurned(p *packet.Packet, end int) bool {
+	return end == destination && p.Protocol == packet.TCP && !isLater(p) && !p.HasOddFlags &&
+		p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN && s.has(tcpCandidate) && s.candidateBy() == destination && p.Seq == s.candidate
+}
+
 func (s *tcpState) candidateBy() int {
 	if s.has(tcpCandidateByDestination) {
 		return destination
@@ -87,19 +92,27 @@ func (s *tcpState) candidateBy() int {
 }
 
 // noteCandidate remembers a SYN that wants the tuple; counted says whether its
-// packet was, on the connection that has it.
-func (s *tcpState) noteCandidate(p *packet.Packet, end int, counted bool, now int64) {
+// packet was, on the connection that has it, and bare that its data was dropped: nobody
+// acknowledges it.
+func (s *tcpState) noteCandidate(p *packet.Packet, end int, counted, bare bool, now int64) {
+	to := segmentEnd(p)
+	if bare {
+		to = p.Seq + 1
+	}
+	if end == source {
+		s.flags |= tcpRivalSYN
+	}
 	if !s.has(tcpCandidate) || s.candidate != p.Seq || s.candidateBy() != end {
 		s.flags |= tcpCandidate
 		s.flags &^= tcpCandidateByDestination
 		if end == destination {
 			s.flags |= tcpCandidateByDestination
 		}
-		s.candidate, s.candidateAfter = p.Seq, segmentEnd(p)
+		s.candidate, s.candidateAfter = p.Seq, to
 		s.candidateFirst, s.candidateSent = now, Counts{}
 	}
-	if after(segmentEnd(p), s.candidateAfter) {
-		s.candidateAfter = segmentEnd(p)
+	if after(to, s.candidateAfter) {
+		s.candidateAfter = to
 	}
 	if counted {
 		s.candidateSent.add(p)
