@@ -262,31 +262,44 @@ func TestAnotherBeginning(t *testing.T) {
 	}
 }
 
-// TestAnotherBeginningOfTheServer: nor can a server.
+// TestAnotherBeginningOfTheServer: nor can a server, by an answer that the client does
+// not take: it comes behind the true one, or before, or is lost on its way.
 func TestAnotherBeginningOfTheServer(t *testing.T) {
 	r := newRoad(t, "mode: prevent\nrules: [{name: judged, action: allow, layer7: {ssh: {software: OpenSSH_9*}}}]\n", nil)
 	const banner, before, forbidden = "SSH-2.0-client\r\n", "SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0-dropbear_202\r\n"
-	for _, first := range []bool{false, true} {
-		t.Run(fmt.Sprintf("before the true one: %v", first), func(t *testing.T) {
+	for name, answers := range map[string]func(server *peer, other func(sent func(flags uint8, seq uint32, payload ...byte))){
+		"behind": func(server *peer, other func(func(uint8, uint32, ...byte))) {
+			server.segment(packet.SYN|packet.ACK, server.begin, nil)
+			other(server.broken)
+		},
+		"before": func(server *peer, other func(func(uint8, uint32, ...byte))) {
+			other(server.broken)
+			server.segment(packet.SYN|packet.ACK, server.begin, nil)
+		},
+		"lost": func(server *peer, other func(func(uint8, uint32, ...byte))) {
+			other(func(flags uint8, seq uint32, payload ...byte) { server.segment(flags, seq, payload) })
+			time.Sleep(pause)
+			server.segment(packet.SYN|packet.ACK, server.begin, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
 			client, server := r.peers(r.tuple(4, packet.TCP, 22))
-			other := func() { server.broken(packet.SYN|packet.ACK, server.begin-uint32(len(before)), []byte(before)...) }
-			client.mu.Lock() // it goes on when all has come
-			if first {
-				server.mu.Lock()
-			}
-			client.transmit(packet.SYN, client.begin, nil)
+			// The server answers by hand, and the client goes on when all has come.
+			r.server.listen(server.tuple, nil)
+			r.client.listen(client.tuple, nil)
+			client.segment(packet.SYN, client.begin, nil)
 			time.Sleep(pause)
-			if first {
-				server.next = client.begin + 1
-				server.mu.Unlock()
-				other()
-				server.segment(packet.SYN|packet.ACK, server.begin, nil)
-			} else {
-				other()
-			}
+			server.next = client.begin + 1
+			answers(server, func(send func(uint8, uint32, ...byte)) {
+				send(packet.SYN|packet.ACK, server.begin-uint32(len(before)), []byte(before)...)
+			})
 			time.Sleep(pause)
+			client.mu.Lock()
+			client.next = server.begin + 1
+			client.transmit(packet.ACK, client.begin+1, nil)
 			client.mu.Unlock()
-			time.Sleep(pause)
+			r.server.listen(server.tuple, server.take)
+			r.client.listen(client.tuple, client.take)
 			client.say(0, []byte(banner))
 			for range 2 {
 				time.Sleep(pause)
