@@ -161,9 +161,9 @@ static __always_inline __u32 judge_untracked(const struct flow_key *k, struct wo
   return failed || (w->flow.flags & FLOW_DROP);
 }
 
-// A SYN from outside, on a follower's tuple, that is to be dropped: it is told of,
-// and leaves the follower be. Whoever guesses a port would else cut what was
-// translated.
+// A SYN that is to be dropped, on a tuple that a follower has, or a connection in the
+// other direction: it is told of, and leaves these be. Whoever guesses a port would else
+// cut them.
 static __always_inline int drop_beside(struct __sk_buff *skb, __u32 l2, const struct flow_key *k,
                                        struct flow *f, const struct packet *p, __u32 egress,
                                        __u64 now) {
@@ -236,24 +236,38 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
     return follow(&k, f, p, sender_is_high, now);
 
   int opening = CONTINUES;
-  if (f && !followed && !judged && (p->tcp_flags & TCP_FLAG_SYN_))
-    opening = opening_of(
-        &k, f, p, sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION);
-  if (!f || followed || opening == REOPENS) {
+  __u32 turned = 0;
+  if (f && !followed) {
+    __u32 end = sender_is_high == !!(f->flags & FLOW_SOURCE_IS_HIGH) ? SOURCE : DESTINATION;
+    if (judged) {
+      if ((f->flags & FLOW_DROP) && is_turned_candidate(&k, f, p, end))
+        return PASS; // it was let pass where it came in
+    } else if (p->tcp_flags & TCP_FLAG_SYN_)
+      opening = opening_of(&k, f, p, end);
+    else if (resumes(f, p, end))
+      opening = RESUMES;
+    // It asks for a connection in the other direction, where other rules count.
+    turned = opening == CANDIDATE && end == DESTINATION && !MUTANT(TURNED);
+  }
+  __u32 begins_anew = opening == REOPENS || opening == RESUMES;
+  if (!f || followed || turned || begins_anew) {
     __builtin_memset(&w->inheritance, 0, sizeof(w->inheritance));
-    if (opening == REOPENS) {
-      disinherit(&k, f, p, &w->inheritance);
+    if (begins_anew) {
+      if (opening == REOPENS)
+        disinherit(&k, f, p, &w->inheritance);
       close_flow(f, idle_reason(f));
       clear_bits(&f->flags, FLOW_LINGERS | FLOW_AWAITS);
       end_look(&k, f);
       if (tell_due(&k, f)) // the old one's end comes first
         return f->flags & FLOW_DROP ? TC_ACT_SHOT : PASS;
     }
-    opening = CONTINUES;
     __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (sender_is_high ? ARRIVES_FROM_HIGH : 0);
     if (prepare_flow(skb, p, arrival, now))
       return PASS;
-    if (may_hold(p, &w->flow, w->inheritance.accepted))
+    if (f && opening == RESUMES)
+      resume(&w->flow, f);
+    __u32 accepted = w->inheritance.accepted || opening == RESUMES;
+    if (opening != RESUMES && may_hold(p, &w->flow, accepted))
       w->flow.flags |= FLOW_HELD;
     if (judge_flow(&k, &w->flow, now))
       return PASS;
@@ -268,13 +282,20 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
       count(COUNT_HANDOVER_DROPPED);
       return TC_ACT_SHOT;
     }
-    if (followed && drop)
+    if ((followed || turned) && drop)
       return drop_beside(skb, l2, &k, &w->flow, p, egress, now);
-    if (!(w->flow.flags & FLOW_HELD) && wants_look(p, &w->flow, w->inheritance.accepted))
-      w->flow.flags |= FLOW_LOOKED;
-    f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);
-    if (!f) // the table is full: judged by itself
-      return judge_untracked(&k, w, now) ? TC_ACT_SHOT : PASS;
+    if (turned && (w->flow.flags & FLOW_HELD) && holds_openings()) {
+      count(COUNT_SYN_DROPPED); // there is no entry to hold it by
+      return TC_ACT_SHOT;
+    }
+    if (!turned) {
+      opening = CONTINUES;
+      if (!(w->flow.flags & FLOW_HELD) && wants_look(p, &w->flow, accepted))
+        w->flow.flags |= FLOW_LOOKED;
+      f = enter_flow(&k, &w->flow, f ? BPF_ANY : BPF_NOEXIST);
+      if (!f) // the table is full: judged by itself
+        return judge_untracked(&k, w, now) ? TC_ACT_SHOT : PASS;
+    }
   }
   __u32 arrival = (egress ? ARRIVES_EGRESS : 0) | (judged ? ARRIVES_JUDGED : 0) |
                   (opening == CANDIDATE ? ARRIVES_CANDIDATE : 0);
@@ -289,7 +310,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   int counted = note_packet(skb, &k, f, p, arrival);
   // Devices that show again what another has let pass.
   __u32 seen_before = judged || (!egress && is_above(p, interface));
-  if (f->flags & FLOW_DROP) {
+  if ((f->flags & FLOW_DROP) && !turned) {
     // The end of a connection that was cut, on its way to the other hook.
     if (seen_before && (f->flags & FLOW_CLOSED) && p->protocol == IPPROTO_TCP &&
         !p->payload_bytes && !p->is_later_fragment && (p->tcp_flags & TCP_FLAG_RST_))
@@ -299,7 +320,7 @@ static __always_inline int handle(struct __sk_buff *skb, __u32 l2, __u32 egress)
   if (opening == CANDIDATE && p->payload_bytes && (f->flags & FLOW_PREVENT) && is_holding()) {
     // A server that knows the client would take it before anybody has judged the
     // connection that the SYN wants. Without an answer it comes again without.
-    count(COUNT_SYN_DATA_DROPPED);
+    count(COUNT_SYN_DROPPED);
     tell_if_due(&k, f);
     return TC_ACT_SHOT;
   }

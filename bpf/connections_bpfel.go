@@ -108,43 +108,46 @@ const (
 type ConnectionsCounter uint32
 
 const (
-	ConnectionsCounterCOUNT_EVENT_DELAYED         ConnectionsCounter = 0
-	ConnectionsCounterCOUNT_FLOW_TABLE_FULL       ConnectionsCounter = 1
-	ConnectionsCounterCOUNT_MALFORMED             ConnectionsCounter = 2
-	ConnectionsCounterCOUNT_FRAGMENT_ORPHAN       ConnectionsCounter = 3
-	ConnectionsCounterCOUNT_NON_IP                ConnectionsCounter = 4
-	ConnectionsCounterCOUNT_MALFORMED_DROPPED     ConnectionsCounter = 5
-	ConnectionsCounterCOUNT_FRAGMENT_DROPPED      ConnectionsCounter = 6
-	ConnectionsCounterCOUNT_NON_IP_DROPPED        ConnectionsCounter = 7
-	ConnectionsCounterCOUNT_REJECTED              ConnectionsCounter = 8
-	ConnectionsCounterCOUNT_REJECT_LIMITED        ConnectionsCounter = 9
-	ConnectionsCounterCOUNT_REJECT_FAILED         ConnectionsCounter = 10
-	ConnectionsCounterCOUNT_RELATED_ICMP          ConnectionsCounter = 11
-	ConnectionsCounterCOUNT_LATE                  ConnectionsCounter = 12
-	ConnectionsCounterCOUNT_TABLES_MISSING        ConnectionsCounter = 13
-	ConnectionsCounterCOUNT_OTHER_HOST            ConnectionsCounter = 14
-	ConnectionsCounterCOUNT_EVICTED               ConnectionsCounter = 15
-	ConnectionsCounterCOUNT_FLOOD_UNTOLD          ConnectionsCounter = 16
-	ConnectionsCounterCOUNT_HANDOVER_DROPPED      ConnectionsCounter = 17
-	ConnectionsCounterCOUNT_COPY_LOST             ConnectionsCounter = 18
-	ConnectionsCounterCOUNT_COPY_WITHHELD         ConnectionsCounter = 19
-	ConnectionsCounterCOUNT_COPY_CUT              ConnectionsCounter = 20
-	ConnectionsCounterCOUNT_LOOKS_FULL            ConnectionsCounter = 21
-	ConnectionsCounterCOUNT_HELD                  ConnectionsCounter = 22
-	ConnectionsCounterCOUNT_HELD_RETURNED         ConnectionsCounter = 23
-	ConnectionsCounterCOUNT_HELD_DROPPED          ConnectionsCounter = 24
-	ConnectionsCounterCOUNT_HELD_STALE            ConnectionsCounter = 25
-	ConnectionsCounterCOUNT_HELD_BLOCKED          ConnectionsCounter = 26
-	ConnectionsCounterCOUNT_HELD_UNKNOWN          ConnectionsCounter = 27
-	ConnectionsCounterCOUNT_HOLD_FAILED           ConnectionsCounter = 28
-	ConnectionsCounterCOUNT_AGENT_DOWN_PASSED     ConnectionsCounter = 29
-	ConnectionsCounterCOUNT_AGENT_DOWN_DROPPED    ConnectionsCounter = 30
-	ConnectionsCounterCOUNT_HELD_FRAGMENT_PASSED  ConnectionsCounter = 31
-	ConnectionsCounterCOUNT_HELD_FRAGMENT_DROPPED ConnectionsCounter = 32
-	ConnectionsCounterCOUNT_SYN_DATA_DROPPED      ConnectionsCounter = 33
-	ConnectionsCounterCOUNT_UNHELD                ConnectionsCounter = 34
-	ConnectionsCounterCOUNT_XDP_DROPPED           ConnectionsCounter = 35
-	ConnectionsCounterCOUNT_MAX                   ConnectionsCounter = 36
+	ConnectionsCounterCOUNT_EVENT_DELAYED           ConnectionsCounter = 0
+	ConnectionsCounterCOUNT_FLOW_TABLE_FULL         ConnectionsCounter = 1
+	ConnectionsCounterCOUNT_MALFORMED               ConnectionsCounter = 2
+	ConnectionsCounterCOUNT_FRAGMENT_ORPHAN         ConnectionsCounter = 3
+	ConnectionsCounterCOUNT_NON_IP                  ConnectionsCounter = 4
+	ConnectionsCounterCOUNT_MALFORMED_DROPPED       ConnectionsCounter = 5
+	ConnectionsCounterCOUNT_FRAGMENT_DROPPED        ConnectionsCounter = 6
+	ConnectionsCounterCOUNT_NON_IP_DROPPED          ConnectionsCounter = 7
+	ConnectionsCounterCOUNT_REJECTED                ConnectionsCounter = 8
+	ConnectionsCounterCOUNT_REJECT_LIMITED          ConnectionsCounter = 9
+	ConnectionsCounterCOUNT_REJECT_FAILED           ConnectionsCounter = 10
+	ConnectionsCounterCOUNT_RELATED_ICMP            ConnectionsCounter = 11
+	ConnectionsCounterCOUNT_LATE                    ConnectionsCounter = 12
+	ConnectionsCounterCOUNT_TABLES_MISSING          ConnectionsCounter = 13
+	ConnectionsCounterCOUNT_OTHER_HOST              ConnectionsCounter = 14
+	ConnectionsCounterCOUNT_EVICTED                 ConnectionsCounter = 15
+	ConnectionsCounterCOUNT_FLOOD_UNTOLD            ConnectionsCounter = 16
+	ConnectionsCounterCOUNT_HANDOVER_DROPPED        ConnectionsCounter = 17
+	ConnectionsCounterCOUNT_COPY_LOST               ConnectionsCounter = 18
+	ConnectionsCounterCOUNT_COPY_WITHHELD           ConnectionsCounter = 19
+	ConnectionsCounterCOUNT_COPY_CUT                ConnectionsCounter = 20
+	ConnectionsCounterCOUNT_LOOKS_FULL              ConnectionsCounter = 21
+	ConnectionsCounterCOUNT_HELD                    ConnectionsCounter = 22
+	ConnectionsCounterCOUNT_HELD_RETURNED           ConnectionsCounter = 23
+	ConnectionsCounterCOUNT_HELD_DROPPED            ConnectionsCounter = 24
+	ConnectionsCounterCOUNT_HELD_STALE              ConnectionsCounter = 25
+	ConnectionsCounterCOUNT_HELD_BLOCKED            ConnectionsCounter = 26
+	ConnectionsCounterCOUNT_HELD_UNKNOWN            ConnectionsCounter = 27
+	ConnectionsCounterCOUNT_HOLD_FAILED             ConnectionsCounter = 28
+	ConnectionsCounterCOUNT_AGENT_DOWN_PASSED       ConnectionsCounter = 29
+	ConnectionsCounterCOUNT_AGENT_DOWN_DROPPED      ConnectionsCounter = 30
+	ConnectionsCounterCOUNT_HELD_FRAGMENT_PASSED    ConnectionsCounter = 31
+	ConnectionsCounterCOUNT_HELD_FRAGMENT_DROPPED   ConnectionsCounter = 32
+	ConnectionsCounterCOUNT_SYN_DROPPED             ConnectionsCounter = 33
+	ConnectionsCounterCOUNT_UNHELD                  ConnectionsCounter = 34
+	ConnectionsCounterCOUNT_XDP_DROPPED             ConnectionsCounter = 35
+	ConnectionsCounterCOUNT_HELD_UNANSWERED_PASSED  ConnectionsCounter = 36
+	ConnectionsCounterCOUNT_HELD_UNANSWERED_DROPPED ConnectionsCounter = 37
+	ConnectionsCounterCOUNT_HELD_OVER_DROPPED       ConnectionsCounter = 38
+	ConnectionsCounterCOUNT_MAX                     ConnectionsCounter = 39
 )
 
 type ConnectionsDatagram struct {
@@ -355,6 +358,9 @@ const (
 	ConnectionsFlowTcpTCP_ANSWERED                 ConnectionsFlowTcp = 8192
 	ConnectionsFlowTcpTCP_CANDIDATE                ConnectionsFlowTcp = 16384
 	ConnectionsFlowTcpTCP_CANDIDATE_BY_DESTINATION ConnectionsFlowTcp = 32768
+	ConnectionsFlowTcpTCP_RESET                    ConnectionsFlowTcp = 65536
+	ConnectionsFlowTcpTCP_RIVAL_SYN                ConnectionsFlowTcp = 262144
+	ConnectionsFlowTcpTCP_RIVAL_ANSWER             ConnectionsFlowTcp = 524288
 )
 
 type ConnectionsFolding struct {
@@ -383,8 +389,9 @@ type ConnectionsFragmentLock struct {
 type ConnectionsHoldFlags uint32
 
 const (
-	ConnectionsHoldFlagsHOLD_ON      ConnectionsHoldFlags = 1
-	ConnectionsHoldFlagsHOLD_OPENING ConnectionsHoldFlags = 2
+	ConnectionsHoldFlagsHOLD_ON       ConnectionsHoldFlags = 1
+	ConnectionsHoldFlagsHOLD_OPENING  ConnectionsHoldFlags = 2
+	ConnectionsHoldFlagsHOLD_CUTS_UDP ConnectionsHoldFlags = 4
 )
 
 type ConnectionsHoldState struct {

@@ -44,11 +44,15 @@ enum counter {
   COUNT_AGENT_DOWN_DROPPED = 30,
   COUNT_HELD_FRAGMENT_PASSED = 31, // fragments cannot be judged; likewise
   COUNT_HELD_FRAGMENT_DROPPED = 32,
-  COUNT_SYN_DATA_DROPPED = 33, // data in a SYN on a tuple that is taken
-  COUNT_UNHELD = 34,           // connections of which facts cannot be had
-  COUNT_XDP_DROPPED = 35,      // of blocked connections, before the ingress program (xdp.c)
+  COUNT_SYN_DROPPED = 33, // a SYN on a tuple that is taken, with data, or that would wait
+  COUNT_UNHELD = 34,      // connections of which facts cannot be had
+  COUNT_XDP_DROPPED = 35, // of blocked connections, before the ingress program (xdp.c)
+  // Of connections that are held.
+  COUNT_HELD_UNANSWERED_PASSED = 36, // before their SYN was answered, and on_error says what then
+  COUNT_HELD_UNANSWERED_DROPPED = 37,
+  COUNT_HELD_OVER_DROPPED = 38, // after their end
 #ifdef WEIR_OTHER_LAYOUT
-  COUNT_OTHER_LAYOUT = 36,
+  COUNT_OTHER_LAYOUT = 39,
 #endif
   COUNT_MAX,
 };

@@ -112,6 +112,9 @@ enum flow_tcp {
   // A SYN wants to open the tuple anew, sent by the destination or the source.
   TCP_CANDIDATE = 1 << 14,
   TCP_CANDIDATE_BY_DESTINATION = 1 << 15,
+  TCP_RESET = 1 << 16,        // << end: it has reset the connection
+  TCP_RIVAL_SYN = 1 << 18,    // the source has sent a SYN with another number
+  TCP_RIVAL_ANSWER = 1 << 19, // so has the destination, and it is not known which is taken
 };
 
 // With the hash table's own header (48), the key (40) and what the kernel's allocator

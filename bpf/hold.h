@@ -68,7 +68,7 @@ static __always_inline struct look *held_look(const struct flow_key *k, const st
 // Sends the packet to user space. Returns what the program is to return.
 static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, struct look *l,
                                      const struct packet *p, __u32 end, __u32 egress,
-                                     __u32 device) {
+                                     const struct hold_state *h) {
   struct hold_handle handle = {
       .id = f->id,
       .where = skb->ifindex << 8 | (end ? HANDLE_DESTINATION : 0) | (egress ? HANDLE_EGRESS : 0),
@@ -91,9 +91,10 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, stru
     count(COUNT_HOLD_FAILED);
     return TC_ACT_SHOT;
   }
-  __sync_fetch_and_add(&l->away, 1);
+  __u32 are_cut = p->protocol == IPPROTO_UDP && (h->flags & HOLD_CUTS_UDP);
+  __sync_fetch_and_add(&l->away, are_cut ? p->packets : 1);
   count(COUNT_HELD);
-  return bpf_redirect(device, 0);
+  return bpf_redirect(h->device, 0);
 }
 
 // Whether p may pass although its connection is held: it has nothing that could be
@@ -119,6 +120,26 @@ static __always_inline __u32 passes_by(const struct flow *f, const struct look *
   return passes_window(l, end, seq, p->payload_bytes);
 }
 
+// What p, with payload, is to the sequence numbers of its connection: where it is none
+// of them, whoever takes it has another connection on the tuple than is known here.
+enum place {
+  IN_PLACE,
+  UNANSWERED,   // nobody has agreed to the numbers yet
+  BEHIND_END,   // the connection is over
+  ACKNOWLEDGED, // it is over, and its receiver has it
+};
+
+static __always_inline enum place place_of(const struct flow *f, const struct packet *p,
+                                           __u32 end) {
+  __u32 other = (end ^ 1) & 1;
+  if (p->protocol != IPPROTO_TCP || !p->payload_bytes || MUTANT(HELD_ANYWHERE))
+    return IN_PLACE;
+  if (f->flags & FLOW_CLOSED)
+    return has_tcp(f, TCP_ACKS, other) && !is_after(segment_end(p), f->acked[other]) ? ACKNOWLEDGED
+                                                                                     : BEHIND_END;
+  return (p->tcp_flags & TCP_FLAG_SYN_) || is_agreed(f) ? IN_PLACE : UNANSWERED;
+}
+
 // Says what becomes of p, which `end` sent.
 static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *w,
                                        const struct flow_key *k, struct flow *f,
@@ -140,6 +161,18 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
   }
   if (p->is_fragment)
     return answer_by(f, CAUSE_MALFORMED, COUNT_HELD_FRAGMENT_PASSED, COUNT_HELD_FRAGMENT_DROPPED);
+  switch (place_of(f, p, end)) {
+  case UNANSWERED:
+    return answer_by(f, CAUSE_NOT_SEEN, COUNT_HELD_UNANSWERED_PASSED,
+                     COUNT_HELD_UNANSWERED_DROPPED);
+  case BEHIND_END:
+    count(COUNT_HELD_OVER_DROPPED);
+    return TC_ACT_SHOT;
+  case ACKNOWLEDGED:
+    return PASS;
+  default:
+    break;
+  }
   if (passes_by(f, l, p, end, drains, h->flags & HOLD_OPENING))
     return PASS;
   if (!reads)
@@ -153,7 +186,7 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
     w->cause = 0;
     return f->flags & FLOW_DROP || f->verdict == PENDING ? TC_ACT_SHOT : PASS;
   }
-  return hand_over(skb, f, l, p, end, w->arrival & ARRIVES_EGRESS, h->device);
+  return hand_over(skb, f, l, p, end, w->arrival & ARRIVES_EGRESS, h);
 }
 
 #endif

@@ -11,6 +11,9 @@
 enum hold_flags {
   HOLD_ON = 1 << 0,      // what needs facts is held, and what cannot be is answered by on_error
   HOLD_OPENING = 1 << 1, // from the first packet on, whatever it carries
+  // The device has superpackets of UDP cut before they come to it: each datagram comes
+  // back by itself.
+  HOLD_CUTS_UDP = 1 << 2,
 };
 
 // Written by user space alone.
@@ -54,6 +57,11 @@ static __always_inline __u32 was_open_before(const struct flow *f, __u8 protocol
 static __always_inline __u32 is_holding(void) {
   struct hold_state *h = hold_state();
   return h && (h->flags & HOLD_ON);
+}
+
+static __always_inline __u32 holds_openings(void) {
+  struct hold_state *h = hold_state();
+  return h && (h->flags & HOLD_OPENING);
 }
 
 static __always_inline __u32 is_read(const struct hold_state *h, __u64 now) {

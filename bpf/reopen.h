@@ -5,6 +5,7 @@
 #ifndef WEIR_REOPEN_H
 #define WEIR_REOPEN_H
 
+#include "hold_state.h"
 #include "tcp_state.h"
 
 // The SYN that wants a tuple (TCP_CANDIDATE): when and what was seen of it.
@@ -39,10 +40,18 @@ static __always_inline struct candidate *candidate_of_given(const struct flow_ke
   return bpf_map_lookup_elem(&candidates, &own);
 }
 
+// Whether p is the SYN of the candidate, against the direction of a connection.
+static __always_inline __u32 is_turned_candidate(const struct flow_key *k, const struct flow *f,
+                                                 const struct packet *p, __u32 end) {
+  struct candidate *c = opens(p) && end == DESTINATION ? candidate_of(k, f) : NULL;
+  return c && (f->tcp & TCP_CANDIDATE_BY_DESTINATION) && p->seq == c->initial;
+}
+
 enum opening {
   CONTINUES = 0,
   CANDIDATE = 1, // a SYN that is no retransmission
   REOPENS = 2,   // the old connection is over, and a new one begins
+  RESUMES = 3,   // ... since nobody took its end
 };
 
 static __always_inline __u32 candidate_by(const struct flow *f) {
@@ -61,9 +70,11 @@ __noinline int opening_of(const struct flow_key *k, const struct flow *f, const 
     // Some stacks try again with the same number after an RST.
     if (repeated)
       return closed && !(f->flags & FLOW_DROP) ? CANDIDATE : CONTINUES;
-    if (closed)
+    // Against its direction other rules count, and whoever has the old connection still
+    // would take what follows for that one's: it waits for its answer.
+    if (closed && end == SOURCE)
       return REOPENS;
-    if (end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
+    if (!closed && end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
         !has_tcp(f, TCP_SEEN, DESTINATION))
       return CONTINUES; // simultaneous open (RFC 9293 section 3.5)
     return MUTANT(NO_CANDIDATE) ? REOPENS : CANDIDATE;
@@ -72,9 +83,46 @@ __noinline int opening_of(const struct flow_key *k, const struct flow *f, const 
   if (!c || candidate_by(f) == end || repeated)
     return CONTINUES;
   if (!closed && end == DESTINATION && has_tcp(f, TCP_SYN, SOURCE) && !(f->tcp & TCP_ANSWERED) &&
-      p->ack != f->initial[SOURCE] && is_within(p->ack, f->initial[SOURCE], f->next[SOURCE]))
+      answers_syn(f, p->ack))
     return CONTINUES; // the SYN that opened the entry is answered
   return p->ack != c->initial && is_within(p->ack, c->initial, c->after) ? REOPENS : CONTINUES;
+}
+
+// Whether p, sent by `end` of a connection that it has reset, shows that nobody took the
+// RST, since it had a wrong checksum, or went no further than here: the connection goes
+// on. It says what it had not, or acknowledges it; a stack that resets says no more, and
+// what an RST has overtaken is older. What is held says nothing after its end (hold.h).
+static __always_inline __u32 resumes(const struct flow *f, const struct packet *p, __u32 end) {
+  __u32 other = (end ^ 1) & 1;
+  end &= 1;
+  if ((f->flags & (FLOW_CLOSED | FLOW_DROP | FLOW_RETURNS)) != FLOW_CLOSED ||
+      ((f->flags & FLOW_PREVENT) && f->reason == REASON_KEPT) || !has_tcp(f, TCP_RESET, end) ||
+      p->protocol != IPPROTO_TCP || p->is_later_fragment ||
+      (p->tcp_flags & (TCP_FLAG_SYN_ | TCP_FLAG_RST_)) || has_odd_flags(p) || MUTANT(NOT_RESUMED))
+    return 0;
+  __u32 to = segment_end(p);
+  if (p->payload_bytes && !is_after(p->seq, f->high[end]) && is_after(to, f->high[end]) &&
+      to - f->high[end] <= FARTHEST)
+    return 1;
+  return (p->tcp_flags & TCP_FLAG_ACK_) && has_tcp(f, TCP_ACKS, end) &&
+         is_after(p->ack, f->acked[end]) && !is_after(p->ack, f->high[other]);
+}
+
+// Of the connection that goes on after an RST that nobody took: where it stands.
+static __always_inline void resume(struct flow *f, const struct flow *old) {
+  f->tcp = old->tcp & (TCP_SEEN * 3 | TCP_SYN * 3 | TCP_ACKS * 3 | TCP_DATA | TCP_ANSWERED);
+  for (int end = 0; end < 2; end++) {
+    f->initial[end] = old->initial[end];
+    f->next[end] = old->next[end];
+    f->high[end] = old->high[end];
+    f->acked[end] = old->acked[end];
+    f->hook[end] = old->hook[end];
+    f->hook_at[end] = old->hook_at[end];
+  }
+  f->first = old->first; // an RST makes it no younger
+  f->direction = old->direction;
+  __u32 same = FLOW_SOURCE_IS_HIGH | FLOW_OWN | FLOW_NEIGHBOR | FLOW_LOOPBACK;
+  f->flags = (f->flags & ~same) | (old->flags & same);
 }
 
 enum { CANDIDATE_END = 1, CANDIDATE_COUNTED = 2 };
@@ -87,7 +135,10 @@ __noinline int note_candidate(const struct flow_key *k, struct flow *f, const st
   if (!k || !f || !p)
     return 0;
   __u32 end = how & CANDIDATE_END;
-  __u32 after = segment_end(p);
+  // Its data is dropped where packets are held (connections.c): nobody acknowledges it.
+  __u32 after = (f->flags & FLOW_PREVENT) && is_holding() ? p->seq + 1 : segment_end(p);
+  if (end == SOURCE)
+    set_bits(&f->tcp, TCP_RIVAL_SYN);
   struct candidate *c = candidate_of_given(k, f);
   if (!c || c->initial != p->seq || candidate_by(f) != end) {
     struct candidate next = {

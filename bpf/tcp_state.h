@@ -97,6 +97,24 @@ static __always_inline __u32 acks_answer(const struct flow *f) {
          is_within(f->acked[SOURCE], f->initial[DESTINATION] + 1, f->high[DESTINATION]);
 }
 
+// Whether each end has the number of the other's SYN: it was answered by one. An ACK
+// alone may be of an older connection, which an end has still.
+static __always_inline __u32 is_agreed(const struct flow *f) {
+  __u32 all = TCP_SYN * 3 | TCP_ANSWERED;
+  return (f->tcp & (all | TCP_RIVAL_ANSWER)) == all;
+}
+
+// Whether a SYN of the destination's that acknowledges `ack` answers the source's. It
+// may acknowledge data with it (RFC 7413); but where the source has sent another SYN, or
+// more than that before it had an answer, only the SYN's own number tells which is
+// answered: the server may begin in the midst of what has come here, and of that has
+// taken nothing.
+static __always_inline __u32 answers_syn(const struct flow *f, __u32 ack) {
+  if ((f->tcp & TCP_RIVAL_SYN) || has_tcp(f, TCP_ACKS, SOURCE))
+    return ack == f->initial[SOURCE] + 1;
+  return ack != f->initial[SOURCE] && is_within(ack, f->initial[SOURCE], f->next[SOURCE]);
+}
+
 // Whether p answers the source's SYN with a number other than that of an answer
 // which the source has not acknowledged: the server forgot the first, or several
 // share an address. The source goes on with the one that reaches it.
@@ -104,7 +122,7 @@ static __always_inline __u32 answers_anew(const struct flow *f, const struct pac
   __u32 both = TCP_FLAG_SYN_ | TCP_FLAG_ACK_;
   return end == DESTINATION && (p->tcp_flags & both) == both && has_tcp(f, TCP_SYN, SOURCE) &&
          has_tcp(f, TCP_SYN, DESTINATION) && p->seq != f->initial[DESTINATION] && !acks_answer(f) &&
-         p->ack != f->initial[SOURCE] && is_within(p->ack, f->initial[SOURCE], f->next[SOURCE]);
+         answers_syn(f, p->ack);
 }
 
 // Whether p is of this connection; takes what is an end's first.
@@ -121,7 +139,10 @@ static __always_inline int begins(struct flow *f, const struct packet *p, __u32 
   if (opening && ack &&
       (p->ack == f->initial[other] || !is_within(p->ack, f->initial[other], f->next[other])))
     return 0;
+  if (opening && ack && syn && end == DESTINATION && !answers_syn(f, p->ack))
+    return 0;
   if (answers_anew(f, p, end)) {
+    set_bits(&f->tcp, TCP_RIVAL_ANSWER);
     clear_bits(&f->tcp, (TCP_FIN_AHEAD | TCP_FIN | TCP_FIN_ACKED) << DESTINATION);
     clear_tcp(f, TCP_ACKS, SOURCE);
   } else if (has_tcp(f, TCP_SEEN, end) && !(opening && syn && ack))
@@ -196,6 +217,8 @@ static __always_inline int acknowledges(struct flow *f, __u32 ack, __u32 end) {
       }
     }
   }
+  if ((f->tcp & TCP_RIVAL_ANSWER) && end == SOURCE && ack == f->initial[DESTINATION] + 1)
+    clear_bits(&f->tcp, TCP_RIVAL_ANSWER);
   // Never back: a stale one would let an RST at its number through.
   if (!has_tcp(f, TCP_ACKS, end) || is_after(ack, f->acked[end])) {
     f->acked[end] = ack;
@@ -211,8 +234,12 @@ static __always_inline int acknowledges(struct flow *f, __u32 ack, __u32 end) {
 static __always_inline int track(struct flow *f, const struct packet *p, __u32 end) {
   if (p->is_later_fragment || has_odd_flags(p))
     return END_NONE;
-  if (p->tcp_flags & TCP_FLAG_RST_)
-    return resets(f, p, end) ? END_RST : END_NONE;
+  if (p->tcp_flags & TCP_FLAG_RST_) {
+    if (!resets(f, p, end))
+      return END_NONE;
+    set_tcp(f, TCP_RESET, end);
+    return END_RST;
+  }
   if (!begins(f, p, end))
     return END_NONE;
   if (p->payload_bytes)

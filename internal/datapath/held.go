@@ -204,14 +204,14 @@ func (r *heldReader) take(data []byte, now time.Time) {
 		r.d.unread.unknown.Add(1)
 		return
 	}
-	f := r.flow(handleID(data), p, now)
-	if f == nil {
-		r.d.unread.unknown.Add(1)
-		return
-	}
 	const needsChecksum, isValid = 1, 2 // VIRTIO_NET_HDR_F_…
 	if data[0]&(needsChecksum|isValid) == 0 && p.TransportChecksum(frame.Data) == packet.Wrong {
 		r.d.unread.checksum.Add(1)
+		return
+	}
+	f := r.flow(handleID(data), p, now)
+	if f == nil {
+		r.d.unread.unknown.Add(1)
 		return
 	}
 	held := Held{
@@ -274,6 +274,10 @@ func (r *heldReader) flow(id uint64, p *packet.Packet, now time.Time) *heldFlow 
 	if err != nil || fresh.flow.Id != id {
 		delete(r.flows, id)
 		return nil
+	}
+	if p.TCPFlags&packet.SYN != 0 {
+		delete(r.flows, id) // the numbers are not agreed on yet
+		return fresh
 	}
 	if f == nil && len(r.flows) >= heldConnections {
 		for old := range r.flows { // any: what is needed again is read again

@@ -15,7 +15,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/internal/packet"
 )
@@ -437,63 +436,6 @@ func TestHeldOnOpening(t *testing.T) {
 	say(t, server, client, 1000)
 }
 
-// TestHeldDatagrams: each waits, in both directions.
-func TestHeldDatagrams(t *testing.T) {
-	p := newPeer(t)
-	_, j := holding(t, "mode: prevent\nrules: [{name: dns, action: allow, layer7: {dns: [good.example]}}]", HoldConfig{}, nil)
-	var server *net.UDPConn
-	var err error
-	p.in(func() { server, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 98, 0, 2)}) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	client, err := net.DialUDP("udp4", nil, server.LocalAddr().(*net.UDPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	raw, err := client.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, 1000) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	client.Write([]byte("question"))
-	client.Write(bytes.Repeat([]byte("s"), 2500))
-	list := j.wait("datagrams", func(l []Held) bool { return len(l) == 2 })
-	if list[1].Segment != 1000 || len(list[1].Payload) != 2500 || list[0].End != 0 {
-		t.Errorf("%+v, %d", list[1].Copy, list[1].Segment)
-	}
-	server.SetReadDeadline(time.Now().Add(soon))
-	b := make([]byte, 3000)
-	if n, _, err := server.ReadFromUDP(b); err == nil {
-		t.Fatalf("%q before the verdict", b[:n])
-	}
-	j.release()
-	var from *net.UDPAddr
-	for _, want := range []int{8, 1000, 1000, 500} {
-		server.SetReadDeadline(time.Now().Add(3 * time.Second))
-		n, a, err := server.ReadFromUDP(b)
-		if err != nil || n != want {
-			t.Fatal(n, err)
-		}
-		from = a
-	}
-	server.WriteToUDP([]byte("answer"), from)
-	list = j.wait("answer", func(l []Held) bool { return len(l) == 3 })
-	if list[2].End != 1 || string(list[2].Payload) != "answer" {
-		t.Errorf("%+v", list[2].Copy)
-	}
-	j.release()
-	client.SetReadDeadline(time.Now().Add(3 * time.Second))
-	if n, err := client.Read(b); err != nil || n != 6 {
-		t.Error(n, err)
-	}
-}
-
 // TestHoldMutants: the faults of the programs that hold packets are noticed.
 func TestHoldMutants(t *testing.T) {
 	shipped := loadHold
@@ -510,12 +452,15 @@ func TestHoldMutants(t *testing.T) {
 		{28, "windows are not respected", false},
 		{29, "what is sent on may be another connection's", true},
 		{30, "what is sent again is not held", false},
+		{31, "what is held may be said at any time", false},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			s := newStranger(t, needsFacts, nil)
 			setMutantOf(t, s.d.hold.programs.Hold, m.number)
 			var wrong string
-			if m.stale {
+			if m.number == 31 {
+				wrong = outOfPlace(s)
+			} else if m.stale {
 				s.segment(packet.ACK, s.seq, s.ack, "abc")
 				s.j.wait("request", func(l []Held) bool { return len(l) == 1 })
 				wrong = stale(s)

@@ -89,6 +89,9 @@ func (d *Datapath) startHold(c HoldConfig) (err error) {
 	if h.state.OpenUntil, err = monotonicAt(d.Since.Add(openBefore)); err != nil {
 		return err
 	}
+	if h.tap.cuts {
+		d.log.Info("Superpackets of UDP (UDP_SEGMENT, UDP_GRO) are cut into datagrams before they wait for a verdict: this kernel's TAP devices do not take them (Linux 6.2 and newer do).")
+	}
 	h.configure(c)
 	d.hold = h
 	if err := d.putHoldState(); err != nil {
@@ -115,6 +118,9 @@ func (h *hold) configure(c HoldConfig) {
 	h.state.Flags = uint32(bpf.ConnectionsHoldFlagsHOLD_ON)
 	if c.OnOpening {
 		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_OPENING)
+	}
+	if h.tap.cuts {
+		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_CUTS_UDP)
 	}
 	h.state.Mask = c.MarkMask
 	if h.state.Mask == 0 {

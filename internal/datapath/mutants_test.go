@@ -42,6 +42,8 @@ var mutants = []struct {
 	22: {"packets are copied at every hook", false},
 	23: {"superpackets in tunnels are the tunnel's own", true},
 	27: {"what needs facts is not held", false},
+	32: {"a SYN against a connection's direction is not judged", false},
+	33: {"a connection whose reset nobody took stays over", false},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.

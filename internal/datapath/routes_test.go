@@ -23,6 +23,14 @@ type talk struct {
 	id     uint16
 	next   [2]uint32 // sequence numbers
 	stage  int       // of a connection as it should be
+	coming []coming  // what comes next of it, whatever the stage
+}
+
+// coming is a TCP segment that is to come.
+type coming struct {
+	end     int
+	flags   byte
+	payload int
 }
 
 var ports = []int{1, 2, 22, 53, 67, 68, 80, 443, 546, 547, 8080, 65535}

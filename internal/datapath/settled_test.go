@@ -52,7 +52,7 @@ func (g *traffic) settlement(k *talk) {
 func (r *trial) settle(t testing.TB, s *settleStep, i int) string {
 	key, _ := flowKey(s.tuple)
 	twin := s.of
-	twin.Tuple, twin.ID, twin.Tables = s.tuple, r.ids[key], r.latest
+	twin.Tuple, twin.ID, twin.Tables = s.tuple, r.ids[key].id, r.latest
 	var f bpf.ConnectionsFlow
 	if err := ignoreAbsent(r.datapath.objects.Flows.Lookup(key, &f)); err != nil {
 		t.Fatal(err)

@@ -190,6 +190,21 @@ func (g *traffic) segment(k *talk, end, payload int) (int, byte, int) {
 		{1, fin | ack, false},
 		{0, ack, false},
 	}
+	if k.stage > 3 && len(k.coming) == 0 && g.rarely(8) {
+		k.coming = [][]coming{
+			{{end, rst, 0}, {end, ack, 8}},                    // nobody has taken it
+			{{end, rst, 0}, {1 - end, ack, 8}, {end, ack, 0}}, //
+			{{end, rst, 0}, {1, syn, 0}, {0, syn | ack, 0}},   // the other way round
+			{{1, syn, 0}, {0, syn | ack, 0}, {1, ack, 8}},     //
+			{{0, syn, 0}, {0, syn, 3}, {1, syn | ack, 0}},     // which of them is answered?
+			{{0, syn, 3}, {0, ack, 40}, {1, syn | ack, 0}},    //
+		}[g.IntN(6)]
+	}
+	if len(k.coming) > 0 {
+		c := k.coming[0]
+		k.coming = k.coming[1:]
+		return c.end, c.flags, c.payload
+	}
 	if k.stage == 2 && g.rarely(8) { // another server answers, too
 		k.stage, k.next[1] = 1, k.next[1]+3_000_000_000
 	}

@@ -74,10 +74,13 @@ type trial struct {
 	ours     lines
 	before   *totals
 	answered map[netip.Addr]int
-	ids      map[bpf.ConnectionsFlowKey]uint64 // of the reference's connections
+	ids      map[bpf.ConnectionsFlowKey]toldOf // of the reference's connections
 	credit   map[uint64]*[2]int                // of the kernel's, as far as copies say
 	latest   uint32                            // number of the reference's policy
 }
+
+// toldOf is the connection that has a tuple.
+type toldOf struct{ id, kernel uint64 }
 
 // once runs the steps through both.
 func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
@@ -91,7 +94,7 @@ func (w *twins) once(t testing.TB, steps []step) ([]span, string) {
 	r := &trial{
 		twins: w, twin: flow.New(flow.Config{MaxEntries: 1000}), pieces: packet.NewFragments(rememberedDatagram),
 		spans: make([]span, len(steps)), before: w.known, answered: map[netip.Addr]int{},
-		ids: map[bpf.ConnectionsFlowKey]uint64{}, credit: map[uint64]*[2]int{},
+		ids: map[bpf.ConnectionsFlowKey]toldOf{}, credit: map[uint64]*[2]int{},
 	}
 	r.twin.SetLook(flow.Look(w.look))
 	r.twin.SetHold(w.hold)
@@ -211,9 +214,16 @@ func (r *trial) packet(t testing.TB, s *step, i int) string {
 	var result flow.Result
 	already := len(r.told)
 	result, r.told = r.twin.Process(&p, outcome, &hook, from, r.told)
-	for _, e := range r.told[already:] {
+	if told := r.told[already:]; len(told) > 0 {
+		e := &told[len(told)-1] // an old one's end comes first
 		k, _ := flowKey(e.Tuple)
-		r.ids[k] = e.ID
+		var f bpf.ConnectionsFlow
+		if err := ignoreAbsent(r.datapath.objects.Flows.Lookup(k, &f)); err != nil {
+			t.Fatal(err)
+		}
+		if had := r.ids[k]; f.Id == 0 || f.Id != had.kernel { // else it was dropped beside that
+			r.ids[k] = toldOf{e.ID, f.Id}
+		}
 	}
 	expected := r.answers(s, &p, result)
 	if result.Held && answer == redirect {

@@ -98,7 +98,7 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 		cfg.OnChange = func(telemetry.PolicyChange) {}
 	}
 	e := &Engine{config: cfg, log: log, data: data, stop: make(chan struct{})}
-	e.look = newLook(&cfg.Inspect, data, log)
+	e.look = newLook(&cfg.Inspect, max(cfg.Timeouts.TCP, cfg.Timeouts.UDP), data, log)
 	if e.pinned, err = data.Pinned(); err != nil {
 		return nil, errors.Join(err, data.Close())
 	}

@@ -87,3 +87,41 @@ rules:
 		})
 	}
 }
+
+// TestNamesAfterPolicyChange: a connection that is silent is judged by the names of its
+// destination when the policy changes, which the kernel does not know.
+func TestNamesAfterPolicyChange(t *testing.T) {
+	resolver := netip.MustParseAddrPort(theServer[4].String() + ":53")
+	const rest = "\nrules:\n  - {name: dns, action: allow, layer4: {udp: 53}}\n"
+	r := newRoad(t, "mode: prevent"+rest+"  - {name: known, action: allow, layer3: {destination_names: .good.example}}\n",
+		func(c *Config) { c.Inspect.Resolvers = []netip.AddrPort{resolver} })
+	ask := r.tuple(4, packet.UDP, 53)
+	r.server.listen(ask.Reversed(), func(_ *packet.Packet, asked []byte) {
+		back := ask.Reversed()
+		r.server.send(ipPacket(back, udpDatagram(back, answerOf(string(asked), theServer[4]))))
+	})
+	var answered atomic.Bool
+	r.client.listen(ask, func(*packet.Packet, []byte) { answered.Store(true) })
+	r.client.send(ipPacket(ask, udpDatagram(ask, []byte(query(1, "a.good.example", 1)))))
+	within(t, "the answer", answered.Load)
+	type ends struct{ client, server *peer }
+	var all [2]ends
+	for i := range all {
+		all[i].client, all[i].server = r.connect(t, 4, 4000+uint16(i))
+		all[i].client.say(0, []byte(speech))
+		within(t, "what it says", func() bool { said, _ := all[i].server.heard(); return said == speech })
+	}
+	err := r.engine.Apply(2, load(t, "mode: prevent\ndefault_action: allow"+rest+
+		"  - {name: no, action: block, layer3: {destination_names: a.good.example}, layer4: {tcp: 4000}}\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		e.client.say(len(speech), []byte(speech))
+	}
+	within(t, "what is still allowed", func() bool { said, _ := all[1].server.heard(); return said == speech+speech })
+	isReset(t, all[0].client, all[0].server)
+	if n := all[0].server.reached(all[0].client); n > len(speech) {
+		t.Errorf("%d bytes came of what is blocked now", n)
+	}
+}

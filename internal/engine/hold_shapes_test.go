@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/weirnet/weir/internal/packet"
 )
 
@@ -17,8 +19,6 @@ type shape struct {
 	// opens: it sends its SYN itself.
 	opens bool
 }
-
-const besideWindow = "SYN beside the window"
 
 var shapes = []shape{
 	{name: "whole", send: func(p *peer, data, _ []byte, _ func()) { p.say(0, data) }},
@@ -68,13 +68,15 @@ var shapes = []shape{
 		undecided()
 		p.say(0, data)
 	}},
-	{name: "data in the SYN", opens: true, send: func(p *peer, data, _ []byte, _ func()) {
+	{name: "data in the SYN", opens: true, send: func(p *peer, data, _ []byte, undecided func()) {
 		p.segment(packet.SYN, p.begin, data[:min(len(data), mss)])
 		p.mu.Lock()
 		p.sent = min(len(data), mss)
 		p.mu.Unlock()
 		if len(data) > mss {
-			p.say(mss, data[mss:])
+			p.say(mss, data[mss:]) // before it is answered, which no stack does
+			undecided()
+			p.segment(packet.SYN, p.begin, nil) // without an answer (RFC 7413 section 4.2.1)
 		}
 	}},
 	{name: "IP fragments", fails: true, silent: true, send: func(p *peer, data, _ []byte, _ func()) {
@@ -97,12 +99,21 @@ var shapes = []shape{
 		undecided()
 		p.say(half, data[half:])
 	}},
-	{name: besideWindow, send: func(p *peer, data, _ []byte, undecided func()) {
+	{name: "SYN beside the window", send: func(p *peer, data, _ []byte, undecided func()) {
 		half := len(data) / 2
 		p.say(0, data[:half])
 		p.segment(packet.SYN, p.begin+1<<30, nil)
 		undecided()
 		p.say(half, data[half:])
+	}},
+	// Of what is blocked, when it is: as if nobody had taken the RST.
+	{name: "again behind a SYN", send: func(p *peer, data, _ []byte, _ func()) {
+		p.say(0, data)
+		time.Sleep(pause)
+		for _, seq := range []uint32{p.begin + 1<<30, p.begin - 1} {
+			p.segment(packet.SYN, seq, nil)
+			p.say(0, data)
+		}
 	}},
 	// Every receiver drops the first.
 	{name: "wrong checksum", send: func(p *peer, data, other []byte, undecided func()) {

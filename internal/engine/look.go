@@ -80,7 +80,7 @@ type lookCounts struct {
 	failed uint64
 }
 
-func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
+func newLook(c *InspectConfig, idle time.Duration, data *datapath.Datapath, log *zap.Logger) *look {
 	l := &look{
 		data: data, log: log, names: names.NewTable(names.Limits{}),
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
@@ -91,6 +91,8 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 	l.inspector = inspector.New(inspector.Config{
 		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten, Asks: l.prober != nil,
 		Logins: l.logins, LateWait: c.LateWait,
+		// As long as the kernel remembers it: nobody else knows by what names it was judged.
+		Idle: idle + time.Minute,
 	})
 	l.file = namesFile{path: c.NamesFile, log: log}
 	l.file.load(l.names, time.Now())

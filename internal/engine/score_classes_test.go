@@ -11,7 +11,6 @@ const (
 	overHTTP   = "DNS over HTTPS"
 	beforeRFC  = "QUIC before RFC 9000"
 	refused    = "malformed"
-	afterReset = "after a reset"
 	unseen     = "missing bytes"
 	apart      = "VLANs"
 	unanswered = "no ServerHello"
@@ -23,7 +22,7 @@ const (
 
 // classes are how many differences there are of each, at most.
 var classes = map[string]int{
-	inTunnel: 43, overHTTP: 6, beforeRFC: 4, refused: 10, afterReset: 4, unseen: 2, apart: 1, unanswered: 3,
+	inTunnel: 43, overHTTP: 6, beforeRFC: 4, refused: 10, unseen: 2, apart: 1, unanswered: 3,
 	turned: 6, oneRecord: 3, words: 8, tooLong: 2,
 }
 
@@ -41,8 +40,6 @@ func classOf(c *claim, field, got string) string {
 		return beforeRFC
 	case is("dns-forward-pointer", "bug-7851-01", "bug-4702-01", "bug-3844"):
 		return refused
-	case is("bug-3286-0", "security-4710-0"):
-		return afterReset
 	case is("http-gap-whole-body"):
 		return unseen
 	case is("bug-4376"):

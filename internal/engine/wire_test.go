@@ -179,7 +179,7 @@ func (w *wire) read() {
 		w.seen = append(w.seen, s)
 		take := w.takes[s.packet.Tuple.Reversed()]
 		w.mu.Unlock()
-		if take != nil {
+		if take != nil && s.packet.TransportChecksum(frame[:n]) != packet.Wrong {
 			take(&s.packet, s.payload)
 		}
 	}

@@ -22,15 +22,21 @@ const (
 	HeldPackets
 	HeldFragmentPassed // fragments cannot be judged, and on_error says what then
 	HeldFragmentDropped
-	SYNDataDropped // data in a SYN on a tuple that is taken
-	Unheld         // judgements without facts that cannot be had
+	SYNDropped // a SYN on a tuple that is taken, with data, or that would wait
+	Unheld     // judgements without facts that cannot be had
+	// Of connections that are held: before their SYN was answered, and on_error says what
+	// then; after their end.
+	HeldUnansweredPassed
+	HeldUnansweredDropped
+	HeldOverDropped
 	counterCount
 )
 
 var counterNames = [counterCount]string{
 	"flow_table_full", "malformed_passed", "fragment_passed", "non_ip_passed", "malformed_dropped",
 	"fragment_dropped", "non_ip_dropped", "related_icmp", "late", "other_host", "unknown_link_passed",
-	"held", "held_fragment_passed", "held_fragment_dropped", "syn_data_dropped", "unheld",
+	"held", "held_fragment_passed", "held_fragment_dropped", "syn_dropped", "unheld",
+	"held_unanswered_passed", "held_unanswered_dropped", "held_over_dropped",
 }
 
 // String names the cause as internal/datapath does.

@@ -55,6 +55,7 @@ type entry struct {
 	neighbor     bool
 	own          bool
 	held         bool // its packets wait for a verdict
+	returns      bool // they did when it opened
 	looked       bool // it is looked into
 	begun        bool // and there was something to see
 	awaits       bool // closed, but its end is not told yet: Settle is to say what it was

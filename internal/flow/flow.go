@@ -161,12 +161,19 @@ func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now
 		return t.processNew(k, high, p, h, now, events)
 	}
 	end := e.sender(high)
+	if h.Judged && e.drop && e.tcp.isTurned(p, end) {
+		return Result{}, events // it was let pass where it came in
+	}
 	if !h.Judged && p.Protocol == packet.TCP {
-		switch e.tcp.opening(p, end, e.closed, e.drop) {
-		case candidate:
+		switch what := e.tcp.opening(p, end, e.closed, e.drop); {
+		case what == candidate && end == destination:
+			return t.processTurned(e, high, p, h, now, events)
+		case what == candidate:
 			return t.processEntry(e, p, h, end, candidate, now, events)
-		case reopens:
-			return t.reopen(e, high, p, h, now, events)
+		case what == reopens:
+			return t.reopen(e, reopens, high, p, h, now, events)
+		case e.resumes(p, end):
+			return t.reopen(e, resumes, high, p, h, now, events)
 		}
 	}
 	return t.processEntry(e, p, h, end, continues, now, events)
@@ -176,7 +183,7 @@ func (t *Tracker) Process(p *packet.Packet, outcome packet.Outcome, h *Hook, now
 func (t *Tracker) processNew(k key, high bool, p *packet.Packet, h *Hook, now int64, events []Event) (Result, []Event) {
 	var first entry
 	t.openEntry(&first, k, high, p, h, now)
-	decision := t.judgeFirst(&first, p, false, now)
+	decision := t.judgeFirst(&first, p, continues, false, now)
 	if len(t.entries) >= t.config.MaxEntries {
 		t.counters[TableFull]++
 		if first.held {
@@ -225,7 +232,7 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 	switch {
 	case p.Protocol != packet.TCP || isLater(p):
 	case what == candidate:
-		e.tcp.noteCandidate(p, end, counted, now)
+		e.tcp.noteCandidate(p, end, counted, e.prevent && t.hold.On, now)
 	case e.drop:
 		e.tcp.noteBlocked(p, end)
 	case counted:
@@ -241,20 +248,21 @@ func (t *Tracker) processEntry(e *entry, p *packet.Packet, h *Hook, end int, wha
 	// Another interface has let it pass.
 	seenBefore := h.Judged || !h.Egress && h.Above
 	var result Result
+	turned := what == candidate && end == destination
 	switch {
-	case !e.drop:
+	case !e.drop || turned:
 	case seenBefore && e.closed && p.Protocol == packet.TCP && !isLater(p) && p.PayloadLength == 0 && flagged(p, packet.RST):
 		return result, events // the end of a connection that was cut, on its way to the other hook
 	default:
 		result = t.blocked(e, p)
 	}
 	switch {
-	case e.drop:
+	case e.drop && !turned:
 	case what == candidate && p.PayloadLength > 0 && e.prevent && t.hold.On:
-		t.counters[SYNDataDropped]++
+		t.counters[SYNDropped]++
 		result.Drop = true
 	case e.held && what != candidate && (counted || !seenBefore):
-		result = t.holdPacket(e, p)
+		result = t.holdPacket(e, p, end)
 	}
 	if counted && e.looked && what != candidate && !e.drop {
 		t.sight(e, p, end)

@@ -18,23 +18,28 @@ func (t *Tracker) processFollower(e *entry, k key, high bool, p *packet.Packet, 
 		e.follow(p, high, now)
 		return Result{}, events
 	}
-	// A SYN from outside is no reply and is judged all the same. One that is
-	// dropped leaves the follower be: whoever guesses a port would else cut what
-	// was translated.
+	// A SYN from outside is no reply and is judged all the same.
 	var first entry
 	t.openEntry(&first, k, high, p, h, now)
-	decision := t.judgeFirst(&first, p, false, now)
+	decision := t.judgeFirst(&first, p, continues, false, now)
 	if first.drop {
-		t.active++
-		t.countJudgement(&first, decision)
-		t.close(&first, EndBlocked)
-		return t.processEntry(&first, p, h, first.sender(high), continues, now, events)
+		return t.dropBeside(&first, decision, high, p, h, now, events)
 	}
 	first.at = e.at
 	*e = first
 	t.active++
 	t.countJudgement(e, decision)
 	return t.processEntry(e, p, h, e.sender(high), continues, now, events)
+}
+
+// dropBeside drops a SYN on a tuple that a follower has, or a connection in the other
+// direction: it is told of, and leaves these be. Whoever guesses a port would else cut
+// them.
+func (t *Tracker) dropBeside(first *entry, d decision, high bool, p *packet.Packet, h *Hook, now int64, events []Event) (Result, []Event) {
+	t.active++
+	t.countJudgement(first, d)
+	t.close(first, EndBlocked)
+	return t.processEntry(first, p, h, first.sender(high), continues, now, events)
 }
 
 // follow notes a packet of a follower, which ends when what it follows does.
@@ -46,7 +51,7 @@ func (e *entry) follow(p *packet.Packet, high bool, now int64) {
 	end := e.sender(high)
 	switch e.tcp.opening(p, end, e.closed, false) {
 	case candidate:
-		e.tcp.noteCandidate(p, end, false, now)
+		e.tcp.noteCandidate(p, end, false, false, now)
 		return
 	case reopens:
 		var next tcpState

@@ -34,10 +34,11 @@ func (h Hold) mayHold(p *packet.Packet, e *entry, accepted bool) bool {
 
 // judgeFirst judges a connection that p opens, and says whether it is held or looked
 // into.
-func (t *Tracker) judgeFirst(e *entry, p *packet.Packet, accepted bool, now int64) decision {
-	e.held = t.hold.mayHold(p, e, accepted)
+func (t *Tracker) judgeFirst(e *entry, p *packet.Packet, what opening, accepted bool, now int64) decision {
+	e.held = what != resumes && t.hold.mayHold(p, e, accepted)
 	d := t.judge(e, now)
 	e.held = e.held && e.prevent && e.reason == ReasonPending
+	e.returns = e.held
 	e.looked = !e.held && t.look.wants(p, e, accepted)
 	return d
 }
@@ -55,15 +56,56 @@ func (t *Tracker) walkLost(cause policy.Cause) policy.Decision {
 	return t.version.policy.Walk(&t.facts)
 }
 
+// place is what a packet with payload is to the sequence numbers of its connection:
+// where it is none of them, whoever takes it has another connection on the tuple than is
+// known here.
+type place uint8
+
+const (
+	inPlace      place = iota
+	unanswered         // nobody has agreed to the numbers yet
+	behindEnd          // the connection is over
+	acknowledged       // it is over, and its receiver has it
+)
+
+func (e *entry) placeOf(p *packet.Packet, end int) place {
+	s := &e.tcp
+	switch {
+	case p.Protocol != packet.TCP || p.PayloadLength == 0:
+		return inPlace
+	case e.closed && s.of(tcpAcks, end^1) && !after(segmentEnd(p), s.end[end^1].acked):
+		return acknowledged
+	case e.closed:
+		return behindEnd
+	case flagged(p, packet.SYN) || s.isAgreed():
+		return inPlace
+	}
+	return unanswered
+}
+
+// answer is what on_error says of a packet that cannot be judged now.
+func (t *Tracker) answer(cause policy.Cause, passed, dropped Counter) Result {
+	if t.version.policy.OnError.For(cause) == policy.Allow {
+		t.counters[passed]++
+		return Result{}
+	}
+	t.counters[dropped]++
+	return Result{Drop: true}
+}
+
 // holdPacket says what becomes of a packet of a connection that is held.
-func (t *Tracker) holdPacket(e *entry, p *packet.Packet) Result {
+func (t *Tracker) holdPacket(e *entry, p *packet.Packet, end int) Result {
 	if p.IsFragment {
-		if t.version.policy.OnError.For(policy.Malformed) == policy.Allow {
-			t.counters[HeldFragmentPassed]++
-			return Result{}
-		}
-		t.counters[HeldFragmentDropped]++
+		return t.answer(policy.Malformed, HeldFragmentPassed, HeldFragmentDropped)
+	}
+	switch e.placeOf(p, end) {
+	case unanswered:
+		return t.answer(policy.NotSeen, HeldUnansweredPassed, HeldUnansweredDropped)
+	case behindEnd:
+		t.counters[HeldOverDropped]++
 		return Result{Drop: true}
+	case acknowledged:
+		return Result{}
 	}
 	if p.Protocol == packet.TCP && p.PayloadLength == 0 &&
 		!(flagged(p, packet.SYN) && t.hold.OnOpening && e.verdict == Pending) {

@@ -42,6 +42,12 @@ const (
 	tcpCandidateByDestination tcpFlags = 1 << 15
 	// The source has gone on after it saw the destination's answer.
 	tcpSettled tcpFlags = 1 << 16
+	// It has reset the connection: shifted by the end.
+	tcpReset tcpFlags = 1 << 17
+	// The source has sent a SYN with another number; so has the destination, and it is
+	// not known which is taken.
+	tcpRivalSYN    tcpFlags = 1 << 19
+	tcpRivalAnswer tcpFlags = 1 << 20
 )
 
 func (s *tcpState) has(f tcpFlags) bool          { return s.flags&f != 0 }
@@ -85,10 +91,11 @@ func (s *tcpState) track(p *packet.Packet, end int) End {
 		return EndNone
 	}
 	if flagged(p, packet.RST) {
-		if s.resets(p, end) {
-			return EndRST
+		if !s.resets(p, end) {
+			return EndNone
 		}
-		return EndNone
+		s.set(tcpReset, end)
+		return EndRST
 	}
 	if !s.begin(p, end) {
 		return EndNone
@@ -119,7 +126,11 @@ func (s *tcpState) begin(p *packet.Packet, end int) bool {
 	if opening && flagged(p, packet.ACK) && (p.Ack == other.initial || !within(p.Ack, other.initial, other.next)) {
 		return false
 	}
+	if opening && p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK && end == destination && !s.answersSYN(p.Ack) {
+		return false
+	}
 	if s.answersAnew(p, end) {
+		s.flags |= tcpRivalAnswer
 		s.clear(tcpFINAhead|tcpFIN|tcpFINAcked, destination)
 		s.clear(tcpAcks, source)
 	} else if s.of(tcpSeen, end) && !(opening && syn && flagged(p, packet.ACK)) {
@@ -135,14 +146,32 @@ func (s *tcpState) begin(p *packet.Packet, end int) bool {
 	return true
 }
 
+// isAgreed says whether each end has the number of the other's SYN: it was answered by
+// one. An ACK alone may be of an older connection, which an end has still.
+func (s *tcpState) isAgreed() bool {
+	return s.of(tcpSYN, source) && s.of(tcpSYN, destination) && s.has(tcpAnswered) && !s.has(tcpRivalAnswer)
+}
+
+// answersSYN says whether a SYN of the destination's that acknowledges ack answers the
+// source's. It may acknowledge data with it (RFC 7413); but where the source has sent
+// another SYN, or more than that before it had an answer, only the SYN's own number tells
+// which is answered: the server may begin in the midst of what has come here, and of that
+// has taken nothing.
+func (s *tcpState) answersSYN(ack uint32) bool {
+	first := &s.end[source]
+	if s.has(tcpRivalSYN) || s.of(tcpAcks, source) {
+		return ack == first.initial+1
+	}
+	return ack != first.initial && within(ack, first.initial, first.next)
+}
+
 // answersAnew says whether p answers the source's SYN with a number other than that
 // of an answer which the source has not acknowledged: the server forgot the first,
 // or several share an address. The source goes on with the one that reaches it.
 func (s *tcpState) answersAnew(p *packet.Packet, end int) bool {
-	first, this := &s.end[source], &s.end[destination]
 	return end == destination && p.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK &&
-		s.of(tcpSYN, source) && s.of(tcpSYN, destination) && p.Seq != this.initial && !s.acksAnswer() &&
-		p.Ack != first.initial && within(p.Ack, first.initial, first.next)
+		s.of(tcpSYN, source) && s.of(tcpSYN, destination) && p.Seq != s.end[destination].initial && !s.acksAnswer() &&
+		s.answersSYN(p.Ack)
 }
 
 // acksAnswer says whether the source has acknowledged the destination's SYN, or
@@ -214,6 +243,9 @@ func (s *tcpState) acknowledge(ack uint32, end int) bool {
 				}
 			}
 		}
+	}
+	if end == source && ack == other.initial+1 {
+		s.flags &^= tcpRivalAnswer
 	}
 	// Never back: a stale one would let an RST at its number through.
 	if !s.of(tcpAcks, end) || after(ack, this.acked) {

@@ -105,6 +105,9 @@ func (i *Inspector) judgeAgain(c *conn) {
 	packet.HTTP, packet.TLS, packet.DNS, packet.SSH = policy.HTTPFacts{}, policy.TLSFacts{}, policy.DNSFacts{}, policy.SSHFacts{}
 	c.judged = i.walk(c, &packet)
 	c.told = c.judged
+	if i.version.learns {
+		c.told = verdict{} // but it does not know the names, and keeps what it had
+	}
 	i.judge(c)
 	i.settle(c)
 }

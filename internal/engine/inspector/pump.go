@@ -36,6 +36,11 @@ type reader interface {
 func (i *Inspector) segment(c *conn, p *Packet) {
 	if p.LeftOut != nil {
 		c.makeUp(p.LeftOut)
+		if i.version.Policy.Mode == policy.Prevent && c.beginsElsewhere(p.LeftOut) {
+			i.counts[Distrusted]++
+			i.lose(c, policy.Malformed)
+			return
+		}
 	}
 	s := c.streams.Stream(p.End)
 	flags := p.Flags
@@ -81,6 +86,18 @@ func (c *conn) makeUp(l *LeftOut) {
 			s.Acked(l.Acked[end^1])
 		}
 	}
+}
+
+// beginsElsewhere says whether a stream was read from data in a SYN whose number the ends
+// have not agreed on: another SYN, which is not shown, was taken in its place.
+func (c *conn) beginsElsewhere(l *LeftOut) bool {
+	for end := range 2 {
+		s := c.streams.Stream(end)
+		if l.HasInitial[end] && s.FromStart() && s.Sequence(0) != l.Initial[end]+1 {
+			return true
+		}
+	}
+	return false
 }
 
 // placeOf is the offset of a sequence number near to what came last of an end: the

@@ -13,6 +13,9 @@ func (s *Stream) payload(from int64, data []byte, flags uint8, r *Result) {
 	if from < 0 {
 		early := int(min(-from, int64(len(data))))
 		b.count(BeforeStart, uint64(early))
+		if s.state&fromStart != 0 && !(from == -1 && len(data) == 1) { // or a keep-alive, for the SYN's number
+			r.Events |= Stray
+		}
 		if data = data[early:]; len(data) == 0 {
 			return
 		}

@@ -88,7 +88,7 @@ const (
 	Urgent                        // it has urgent data, which the receiver may take out
 	Unchecked                     // it has bytes that came before, or may have, unacknowledged, and no copy of them is left to compare
 	Ended                         // the stream has its end now, though bytes before it may be missing
-	Stray                         // it is none the receiver takes: a SYN or an RST out of place, or too far ahead
+	Stray                         // it is none the receiver takes: a SYN or an RST out of place, before the first byte, or too far ahead
 	Gone                          // the connection is released, or was evicted
 )
 
