@@ -379,7 +379,7 @@ func TestBytesAreTheSame(t *testing.T) {
 				began := time.Now()
 				exchange(t, p, network, false, size)
 				t.Logf("%d MB/s, the largest packet %d bytes, %d held", 2*size/int(time.Since(began).Microseconds()+1), largest, counter(t, d, "held"))
-				if largest < 3000 { // more than a segment; how much more depends on the machine
+				if largest <= 1500 { // one segment; how many there are together depends on the machine
 					t.Error("offloads are off")
 				}
 				_ = j
