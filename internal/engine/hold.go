@@ -49,6 +49,7 @@ const (
 
 // held takes packets that the kernel holds.
 func (l *look) held(batch []datapath.Held) {
+	l.awaitPolicy()
 	if l.opensByName(batch) {
 		// The answer that led to the connection may be on its way here, as a copy.
 		l.data.CatchUp()
@@ -76,6 +77,16 @@ func (l *look) held(batch []datapath.Held) {
 		if k.hold.ending && !l.inspector.AnswersDue(k.id) {
 			l.end(k)
 		}
+	}
+}
+
+// awaitPolicy waits for the policy that has packets held. By the one before, or none,
+// all would pass.
+func (l *look) awaitPolicy() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.awaits {
+		l.settled.Wait()
 	}
 }
 

@@ -32,6 +32,7 @@ func (e *Engine) beginHold(p *policy.Policy) error {
 	if e.holding.on {
 		return nil
 	}
+	e.look.await(true)
 	e.holding.on = true
 	e.holding.running.Go(func() {
 		if err := e.data.ReadHeld(e.look.held); err != nil {
@@ -60,6 +61,7 @@ func (e *Engine) stopHold() error {
 		return nil
 	}
 	e.holding.on = false
+	e.look.await(false)
 	err := e.data.StopReadingHeld()
 	e.holding.running.Wait()
 	return err

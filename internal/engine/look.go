@@ -26,8 +26,8 @@ type look struct {
 	names     *names.Table
 	version   *version
 	seen      map[uint64]*lookedAt // by connection id
-	// gone are connections that the inspector gave up, of which copies may still be
-	// under way: those of this second, and of the one before.
+	// gone are connections that the inspector gave up, or that are over, of which packets
+	// may still be under way: those of this second, and of the one before.
 	gone, goneBefore map[uint64]struct{}
 	settlements      []datapath.Settlement
 	of               []*lookedAt
@@ -38,9 +38,14 @@ type look struct {
 	heldCounts       heldCounts
 	said             pendingExchanges
 	learns           bool // the policy asks for names
-	ownResolvers     bool // all are on the host itself: their answers are not seen
-	file             namesFile
-	prober           *probe.Prober // nil: nobody answers for certificates that are hidden
+	holds            bool // it has packets held
+	// awaits: a policy is about to come into force that is the first to have packets held.
+	// What is held by then waits for it.
+	awaits       bool
+	settled      *sync.Cond // of mu: awaits has changed
+	ownResolvers bool       // all are on the host itself: their answers are not seen
+	file         namesFile
+	prober       *probe.Prober // nil: nobody answers for certificates that are hidden
 
 	// For the goroutine that keeps the names.
 	hosts      *hostResolvers // nil: the resolvers are configured
@@ -89,6 +94,7 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 	l.inspector = inspector.New(inspector.Config{
 		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten, Asks: l.prober != nil,
 	})
+	l.settled = sync.NewCond(&l.mu)
 	l.file = namesFile{path: c.NamesFile, log: log}
 	l.file.load(l.names, time.Now())
 	l.believe(c.Resolvers)
@@ -187,10 +193,14 @@ func (l *look) ended(c *datapath.Copy) {
 }
 
 // over says that the end of a connection was told, whether or not it is looked into.
+// Packets of it that wait in the device belong to nothing any more.
 func (l *look) over(ids []uint64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
+		if l.holds {
+			l.gone[id] = struct{}{}
+		}
 		if k := l.seen[id]; k != nil {
 			l.inspector.Ended(id, now)
 			l.letGo(k)
@@ -238,16 +248,26 @@ func (l *look) finish(now time.Time) {
 	l.inspector.Reset()
 }
 
+// await says whether what is held is to wait for the next policy.
+func (l *look) await(awaits bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awaits = awaits
+	l.settled.Broadcast()
+}
+
 // setPolicy judges connections by the policy that is in force now. learns: it asks
 // for the names of addresses.
 func (l *look) setPolicy(v *version, learns bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.version = v
+	l.awaits = false
+	l.settled.Broadcast()
 	if !l.learns && learns && l.ownResolvers {
 		l.warnOfOwn()
 	}
-	l.learns = learns
+	l.learns, l.holds = learns, wantsHold(v.policy)
 	l.inspector.SetPolicy(inspector.Version{
 		Tables: v.tables, Generation: v.generation, Policy: v.policy.Without(now), Rules: v.rules,
 	}, now)
