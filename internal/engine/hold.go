@@ -77,6 +77,7 @@ func (l *look) held(batch []datapath.Held) {
 		if k.hold.ending && !l.inspector.AnswersDue(k.id) {
 			l.end(k)
 		}
+		l.ease(h.Time)
 	}
 }
 
@@ -170,7 +171,7 @@ func (l *look) wait(k *lookedAt, end int, p heldPacket, now time.Time) {
 		k.hold.since = now
 	}
 	p.came = now
-	k.hold.bytes += p.packet.Size()
+	l.waits(k, 1, &p)
 	w := k.hold.waiting[end]
 	at := len(w)
 	for k.tcp && at > 0 && int32(w[at-1].seq-p.seq) > 0 {

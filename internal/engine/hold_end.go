@@ -14,7 +14,9 @@ import (
 func (l *look) cut(k *lookedAt) {
 	h := k.hold
 	for end := range h.waiting {
-		for _, p := range h.waiting[end] {
+		for i := range h.waiting[end] {
+			p := &h.waiting[end][i]
+			l.waits(k, -1, p)
 			l.heldCounts.blocked++
 			if p.packet.IsOpening() && h.rejects {
 				if err := l.data.Refuse(p.packet); err != nil {
@@ -33,7 +35,6 @@ func (l *look) cut(k *lookedAt) {
 		}
 		h.waiting[end] = nil
 	}
-	h.bytes = 0
 }
 
 // expected is the number of the byte that the receiver of an end's packets expects next,
@@ -59,8 +60,8 @@ func (l *look) withhold(k *lookedAt) {
 	h := k.hold
 	for len(h.waiting[0]) > 1 {
 		p := h.waiting[0][1]
+		l.waits(k, -1, &p)
 		h.waiting[0] = slices.Delete(h.waiting[0], 1, 2)
-		h.bytes -= p.packet.Size()
 		l.heldCounts.blocked++
 		l.drop(p.packet)
 	}
@@ -82,7 +83,9 @@ func (l *look) letGo(k *lookedAt) {
 		return
 	}
 	for end := range k.hold.waiting {
-		for _, p := range k.hold.waiting[end] {
+		for i := range k.hold.waiting[end] {
+			p := &k.hold.waiting[end][i]
+			l.waits(k, -1, p)
 			l.heldCounts.ended++
 			l.drop(p.packet)
 		}

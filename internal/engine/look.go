@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
+	"github.com/weirnet/weir/internal/inspect/stream"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -35,6 +37,8 @@ type look struct {
 	holding          map[uint64]*lookedAt // those of which packets are held
 	showing          *lookedAt            // its next packet is shown to the inspector
 	maxWait          time.Duration        // of a packet that is held
+	shares           heldShares           // of what waits
+	mostHeld         int                  // of it, by all
 	heldCounts       heldCounts
 	said             pendingExchanges
 	learns           bool // the policy asks for names
@@ -56,6 +60,8 @@ type look struct {
 type lookedAt struct {
 	id  uint64
 	key datapath.FlowKey
+	// source is what its share of the memory is counted by.
+	source netip.Addr
 	// wants is what the inspector wants of each end.
 	wants [2]inspector.Window
 	// names are those of the destination when the first packet came.
@@ -89,6 +95,7 @@ func newLook(c *InspectConfig, data *datapath.Datapath, log *zap.Logger) *look {
 		data: data, log: log, names: names.NewTable(names.Limits{}),
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
+		shares: heldShares{of: map[netip.Addr]int{}}, mostHeld: maxHeldOfAll,
 	}
 	l.prober = l.newProber(c)
 	l.inspector = inspector.New(inspector.Config{
@@ -145,7 +152,7 @@ func (l *look) lookAt(c *datapath.Copy) *lookedAt {
 	if l.isGone(c.ID) {
 		return nil
 	}
-	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP, direction: c.Direction}
+	k = &lookedAt{id: c.ID, key: c.Key, source: stream.SourceOf(c.Tuple.Source), tcp: c.Tuple.Protocol == packet.TCP, direction: c.Direction}
 	for end := range 2 {
 		k.wants[end].Wants, k.credit[end] = true, k.most()
 	}
