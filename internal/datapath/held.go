@@ -20,7 +20,8 @@ import (
 // goes nowhere, and its sender may send it again.
 //
 // The fields of Copy mean what they mean there, but that Lost, Missing and Credit
-// are 0, Ended and Fragment false: EventEnd comes without it, whatever is held.
+// are 0 and Fragment false. Ended: the packet has waited so long that EventEnd was
+// sent before it was read.
 // Initial and Acked, and what is known of the verdict, may be as old as a tenth of
 // a second; what the packet itself acknowledges is in them.
 type Held struct {
@@ -61,6 +62,9 @@ func (p *HeldPacket) Size() int { return len(p.data) }
 
 // Payload is what it carries.
 func (p *HeldPacket) Payload() []byte { return p.data[p.payload:][:p.bytes] }
+
+// Flags are those of TCP.
+func (p *HeldPacket) Flags() uint8 { return p.flags }
 
 // heldCounts are packets that came by the device and were not handed on.
 type heldCounts struct {
@@ -253,6 +257,7 @@ func (r *heldReader) copy(f *heldFlow, p *packet.Packet) Copy {
 		Tables: k.Tables, Rule: k.Rule, Verdict: k.Verdict, Action: k.Action, Reason: k.Reason,
 		Prevent:  bpf.ConnectionsFlowFlags(k.Flags)&bpf.ConnectionsFlowFlagsFLOW_PREVENT != 0,
 		Loopback: bpf.ConnectionsFlowFlags(k.Flags)&bpf.ConnectionsFlowFlagsFLOW_LOOPBACK != 0,
+		Ended:    bpf.ConnectionsFlowFlags(k.Flags)&bpf.ConnectionsFlowFlagsFLOW_END_TOLD != 0,
 		Seq:      p.Seq, Ack: p.Ack, Flags: p.TCPFlags, Initial: k.Initial, Acked: k.Acked,
 	}
 	for end := range 2 {

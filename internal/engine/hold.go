@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -58,7 +59,10 @@ func (l *look) held(batch []datapath.Held) {
 	defer l.mu.Unlock()
 	for i := range batch {
 		h := &batch[i]
-		k := l.lookAt(&h.Copy)
+		k := l.seen[h.ID]
+		if k == nil && !h.Ended {
+			k = l.lookAt(&h.Copy)
+		}
 		if k == nil {
 			l.heldCounts.ended++
 			l.drop(h.Packet())
@@ -131,10 +135,17 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 			return
 		}
 	}
+	if contradicts(*w, c) && !l.needsNone(k, c.End) {
+		// The inspector may not have the first any more, and would judge the second.
+		l.inspector.Contradict(k.id, c.End, c.Time)
+		l.take()
+		l.heldCounts.suspect++
+		l.drop(h.Packet())
+		return
+	}
 	for i := range *w {
 		if (*w)[i].seq == p.seq && (*w)[i].end == p.end {
-			// The inspector compares the two.
-			l.show(k, c)
+			l.show(k, c) // it may have been given up there for others
 			l.heldCounts.repeated++
 			l.drop(h.Packet())
 			return
@@ -154,6 +165,30 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	}
 	p.packet = h.Take()
 	l.wait(k, c.End, p, c.Time)
+}
+
+// contradicts says whether a segment has another content than one that waits.
+func contradicts(waiting []heldPacket, c *datapath.Copy) bool {
+	from := payloadAt(c.Seq, c.Flags)
+	for i := range waiting {
+		w := &waiting[i]
+		payload := w.packet.Payload()
+		at := payloadAt(w.seq, w.packet.Flags())
+		// What both have lies at these places of each.
+		here, there := int(max(0, int32(at-from))), int(max(0, int32(from-at)))
+		if n := min(len(c.Payload)-here, len(payload)-there); n > 0 && !bytes.Equal(c.Payload[here:here+n], payload[there:there+n]) {
+			return true
+		}
+	}
+	return false
+}
+
+// payloadAt is the number of the first byte that a segment carries.
+func payloadAt(seq uint32, flags uint8) uint32 {
+	if flags&packet.SYN != 0 {
+		return seq + 1
+	}
+	return seq
 }
 
 // needsNone says whether nothing that an end sends waits for a verdict, so that it does

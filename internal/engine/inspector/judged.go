@@ -96,6 +96,16 @@ func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
 	}
 }
 
+// Contradict says that bytes of an end came with two contents, of which nobody knows
+// which its receiver takes.
+func (i *Inspector) Contradict(id uint64, end int, now time.Time) {
+	if c := i.byID[id]; c != nil && c.phase != done {
+		i.now = now
+		i.distrust(c, end)
+		i.settle(c)
+	}
+}
+
 // loseRest says of what is not known of a connection that it cannot be had any more.
 func (i *Inspector) loseRest(c *conn, cause policy.Cause) {
 	c.loss = cause

@@ -65,6 +65,9 @@ type Budget struct {
 	// OnEvict, where set, is called with each connection that is evicted, after it
 	// was released.
 	OnEvict func(*Conversation)
+	// OnYield, where set, is called with each connection that gives up bytes which were
+	// not read, for another that has less. It must not call anything of the budget.
+	OnYield func(*Conversation)
 
 	limits      Limits
 	counts      [counterCount]uint64
