@@ -103,10 +103,12 @@ func (d *Datapath) ReadHeld(handle func([]Held)) error {
 	defer runtime.UnlockOSThread()
 	r := newHeldReader(d, h)
 	err := r.read(handle)
-	return errors.Join(err, d.beat(false))
+	// Whoever reads next has a second for it, in which packets wait in the device.
+	return errors.Join(err, d.beat(err == nil))
 }
 
-// StopReadingHeld lets ReadHeld return. What waits in the device stays there.
+// StopReadingHeld lets ReadHeld return. What waits in the device stays there, and what
+// comes within a second waits with it.
 func (d *Datapath) StopReadingHeld() error {
 	d.holding.Lock()
 	defer d.holding.Unlock()
@@ -156,7 +158,38 @@ func newHeldReader(d *Datapath, h *hold) *heldReader {
 	return r
 }
 
+// KeepHeld keeps packets for whoever calls ReadHeld next, in place of a word: it is handed
+// them before all others, in this order.
+func (d *Datapath) KeepHeld(packets []*HeldPacket) {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	if d.hold == nil {
+		return // the device is gone, and nothing can be sent on
+	}
+	for _, p := range packets {
+		d.hold.kept = append(d.hold.kept, p.data)
+	}
+}
+
+// readKept hands over what KeepHeld has kept.
+func (r *heldReader) readKept(handle func([]Held)) {
+	r.d.holding.Lock()
+	kept := r.hold.kept
+	r.hold.kept = nil
+	r.d.holding.Unlock()
+	for len(kept) > 0 {
+		n := min(len(kept), heldBatch)
+		r.batch = r.batch[:0]
+		for _, data := range kept[:n] {
+			r.take(data, time.Now())
+		}
+		handle(r.batch)
+		kept = kept[n:]
+	}
+}
+
 func (r *heldReader) read(handle func([]Held)) error {
+	r.readKept(handle)
 	for !r.d.stopsReading(r.hold) {
 		now := time.Now()
 		if now.Sub(r.beaten) >= heartbeat {

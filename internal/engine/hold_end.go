@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -91,6 +92,32 @@ func (l *look) letGo(k *lookedAt) {
 		}
 	}
 	k.hold = nil
+}
+
+// handOn gives what waits to whoever holds next, which judges it again: in the order in
+// which it came. What is blocked already, and waits for responses that are due, is cut:
+// nobody would know.
+func (l *look) handOn() (packets []*datapath.HeldPacket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []heldPacket
+	for _, k := range l.holding {
+		if k.hold.ending {
+			l.end(k)
+		}
+		for end := range k.hold.waiting {
+			for i := range k.hold.waiting[end] {
+				l.waits(k, -1, &k.hold.waiting[end][i])
+			}
+			all = append(all, k.hold.waiting[end]...)
+			k.hold.waiting[end] = nil
+		}
+	}
+	slices.SortStableFunc(all, func(a, b heldPacket) int { return a.came.Compare(b.came) })
+	for i := range all {
+		packets = append(packets, all[i].packet)
+	}
+	return packets
 }
 
 // giveUp ends the wait of those that have waited too long: on_error answers.

@@ -55,7 +55,7 @@ func (e *Engine) endHold(p *policy.Policy) error {
 	return nil
 }
 
-// stopHold leaves what is held to whoever comes next: the datapath stays.
+// stopHold leaves what is held, and waits, to whoever comes next: the datapath stays.
 func (e *Engine) stopHold() error {
 	if !e.holding.on {
 		return nil
@@ -64,5 +64,6 @@ func (e *Engine) stopHold() error {
 	e.look.await(false)
 	err := e.data.StopReadingHeld()
 	e.holding.running.Wait()
+	e.data.KeepHeld(e.look.handOn())
 	return err
 }
