@@ -145,7 +145,8 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	}
 	for i := range *w {
 		if (*w)[i].seq == p.seq && (*w)[i].end == p.end {
-			l.show(k, c) // it may have been given up there for others
+			l.show(k, c) // it may have been given up there
+			l.showAgain(k, c)
 			l.heldCounts.repeated++
 			l.drop(h.Packet())
 			return
@@ -165,6 +166,27 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	}
 	p.packet = h.Take()
 	l.wait(k, c.End, p, c.Time)
+	l.showAgain(k, c)
+}
+
+// showAgain shows what waits of an end once more, as far as the inspector had no room for
+// it when it came: out of order, behind a hole that the packet at hand has filled. Its
+// sender would send it again one by one, if at all.
+func (l *look) showAgain(k *lookedAt, c *datapath.Copy) {
+	w := k.hold.waiting[c.End]
+	for i := range w {
+		p := &w[i]
+		next, ok := l.inspector.Awaited(k.id, c.End)
+		switch {
+		case !ok || int32(p.seq-next) > 0:
+			return
+		case int32(p.end-next) <= 0:
+			continue
+		}
+		again := *c
+		again.Seq, again.Flags, again.Payload = p.seq, p.packet.Flags(), p.packet.Payload()
+		l.show(k, &again)
+	}
 }
 
 // contradicts says whether a segment has another content than one that waits.

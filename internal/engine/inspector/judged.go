@@ -96,6 +96,17 @@ func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
 	}
 }
 
+// Awaited is the number of the first byte of an end that is still to be shown: it has
+// not come, or there was no room for it; false where none is.
+func (i *Inspector) Awaited(id uint64, end int) (seq uint32, ok bool) {
+	c := i.byID[id]
+	if c == nil || c.phase == done || !c.streams.Stream(end).Begun() {
+		return 0, false
+	}
+	s := c.streams.Stream(end)
+	return s.Sequence(s.Awaited()), true
+}
+
 // Contradict says that bytes of an end came with two contents, of which nobody knows
 // which its receiver takes.
 func (i *Inspector) Contradict(id uint64, end int, now time.Time) {
