@@ -50,7 +50,9 @@ func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
 		}
 		at += judged
 	}
-	return c.streams.Stream(end).Sequence(at), Part
+	// Of a body that is longer than half of the sequence numbers its end would seem to lie
+	// before what is at hand.
+	return c.streams.Stream(end).Sequence(min(at, c.seen[end]+mostSkip)), Part
 }
 
 // answersPass: no criterion asks for what the server answers.
