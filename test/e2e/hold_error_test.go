@@ -134,6 +134,7 @@ func askBefore(t *testing.T, l *lab, at netip.AddrPort, begin func()) *net.TCPCo
 func TestHoldOverload(t *testing.T) {
 	for _, answer := range []string{"block", "allow"} {
 		t.Run(answer, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			w := start(t, l.a, config{
 				policy:   string(newPolicy(t, fmt.Sprintf(noSecrets, "{overload: "+answer+"}"))),
