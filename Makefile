@@ -53,6 +53,11 @@ survival: build ## end and start the Collector in every way under traffic, TIMES
 subscribers: build ## a hundred follow 20,000 events a second over the API for a minute, ten of them stuck; as root
 	go test ./test/e2e -run '^TestSubscribers$$' -count=1 -v -timeout 10m -subscribers 100 -event-rate 20000 -subscribers-time 1m
 
+.PHONY: race
+race: build ## what has several threads, under the race detector; some 20 minutes, as root
+	@scripts/setup.sh build
+	@scripts/race.sh
+
 ##### building
 
 .PHONY: build

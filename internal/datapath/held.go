@@ -20,7 +20,8 @@ import (
 // goes nowhere, and its sender may send it again.
 //
 // The fields of Copy mean what they mean there, but that Lost, Missing and Credit
-// are 0, Ended and Fragment false: EventEnd comes without it, whatever is held.
+// are 0 and Fragment false. Ended: the packet has waited so long that EventEnd was
+// sent before it was read.
 // Initial and Acked, and what is known of the verdict, may be as old as a tenth of
 // a second; what the packet itself acknowledges is in them.
 type Held struct {
@@ -62,6 +63,9 @@ func (p *HeldPacket) Size() int { return len(p.data) }
 // Payload is what it carries.
 func (p *HeldPacket) Payload() []byte { return p.data[p.payload:][:p.bytes] }
 
+// Flags are those of TCP.
+func (p *HeldPacket) Flags() uint8 { return p.flags }
+
 // heldCounts are packets that came by the device and were not handed on.
 type heldCounts struct {
 	unknown  atomic.Uint64 // not of a connection that is held
@@ -99,10 +103,12 @@ func (d *Datapath) ReadHeld(handle func([]Held)) error {
 	defer runtime.UnlockOSThread()
 	r := newHeldReader(d, h)
 	err := r.read(handle)
-	return errors.Join(err, d.beat(false))
+	// Whoever reads next has a second for it, in which packets wait in the device.
+	return errors.Join(err, d.beat(err == nil))
 }
 
-// StopReadingHeld lets ReadHeld return. What waits in the device stays there.
+// StopReadingHeld lets ReadHeld return. What waits in the device stays there, and what
+// comes within a second waits with it.
 func (d *Datapath) StopReadingHeld() error {
 	d.holding.Lock()
 	defer d.holding.Unlock()
@@ -152,7 +158,38 @@ func newHeldReader(d *Datapath, h *hold) *heldReader {
 	return r
 }
 
+// KeepHeld keeps packets for whoever calls ReadHeld next, in place of a word: it is handed
+// them before all others, in this order.
+func (d *Datapath) KeepHeld(packets []*HeldPacket) {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	if d.hold == nil {
+		return // the device is gone, and nothing can be sent on
+	}
+	for _, p := range packets {
+		d.hold.kept = append(d.hold.kept, p.data)
+	}
+}
+
+// readKept hands over what KeepHeld has kept.
+func (r *heldReader) readKept(handle func([]Held)) {
+	r.d.holding.Lock()
+	kept := r.hold.kept
+	r.hold.kept = nil
+	r.d.holding.Unlock()
+	for len(kept) > 0 {
+		n := min(len(kept), heldBatch)
+		r.batch = r.batch[:0]
+		for _, data := range kept[:n] {
+			r.take(data, time.Now())
+		}
+		handle(r.batch)
+		kept = kept[n:]
+	}
+}
+
 func (r *heldReader) read(handle func([]Held)) error {
+	r.readKept(handle)
 	for !r.d.stopsReading(r.hold) {
 		now := time.Now()
 		if now.Sub(r.beaten) >= heartbeat {
@@ -253,6 +290,7 @@ func (r *heldReader) copy(f *heldFlow, p *packet.Packet) Copy {
 		Tables: k.Tables, Rule: k.Rule, Verdict: k.Verdict, Action: k.Action, Reason: k.Reason,
 		Prevent:  bpf.ConnectionsFlowFlags(k.Flags)&bpf.ConnectionsFlowFlagsFLOW_PREVENT != 0,
 		Loopback: bpf.ConnectionsFlowFlags(k.Flags)&bpf.ConnectionsFlowFlagsFLOW_LOOPBACK != 0,
+		Ended:    bpf.ConnectionsFlowFlags(k.Flags)&bpf.ConnectionsFlowFlagsFLOW_END_TOLD != 0,
 		Seq:      p.Seq, Ack: p.Ack, Flags: p.TCPFlags, Initial: k.Initial, Acked: k.Acked,
 	}
 	for end := range 2 {

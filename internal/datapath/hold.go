@@ -34,6 +34,7 @@ type hold struct {
 	state    bpf.ConnectionsHoldState // as the kernel has it
 	stop     bool                     // ReadHeld is to return
 	reads    sync.WaitGroup           // of ReadHeld
+	kept     [][]byte                 // packets that wait for the next ReadHeld
 }
 
 // SetHold puts holding in force, or takes it away. While it is on, in prevent mode,

@@ -78,11 +78,13 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 	}
 	e.saveMatches(e.data.Victim(back))
 	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
+		e.look.await(false)
 		return err
 	}
 	v.since = time.Now()
 	e.versions.add(v)
 	if err := errors.Join(e.lookFor(v, now), e.endHold(p), e.endLogins(p)); err != nil {
+		e.look.await(false)
 		return err
 	}
 	if pin := e.pins(p); pin != e.pinned || !e.chosen {

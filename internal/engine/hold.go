@@ -6,7 +6,6 @@ import (
 
 	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
-	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -49,6 +48,7 @@ const (
 
 // held takes packets that the kernel holds.
 func (l *look) held(batch []datapath.Held) {
+	l.awaitPolicy()
 	if l.opensByName(batch) {
 		// The answer that led to the connection may be on its way here, as a copy.
 		l.data.CatchUp()
@@ -57,7 +57,10 @@ func (l *look) held(batch []datapath.Held) {
 	defer l.mu.Unlock()
 	for i := range batch {
 		h := &batch[i]
-		k := l.lookAt(&h.Copy)
+		k := l.seen[h.ID]
+		if k == nil && !h.Ended {
+			k = l.lookAt(&h.Copy)
+		}
 		if k == nil {
 			l.heldCounts.ended++
 			l.drop(h.Packet())
@@ -76,6 +79,17 @@ func (l *look) held(batch []datapath.Held) {
 		if k.hold.ending && !l.inspector.AnswersDue(k.id) {
 			l.end(k)
 		}
+		l.ease(h.Time)
+	}
+}
+
+// awaitPolicy waits for the policy that has packets held. By the one before, or none,
+// all would pass.
+func (l *look) awaitPolicy() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.awaits {
+		l.settled.Wait()
 	}
 }
 
@@ -90,76 +104,12 @@ func (l *look) opensByName(batch []datapath.Held) bool {
 	return slices.ContainsFunc(batch, func(h datapath.Held) bool { return l.seen[h.ID] == nil })
 }
 
-// heldSegment shows a TCP segment to the inspector. It waits with the others of its
-// end.
-func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
-	c := &h.Copy
-	w := &k.hold.waiting[c.End]
-	p := heldPacket{seq: c.Seq, end: c.Seq + uint32(len(c.Payload))}
-	for _, flag := range [...]uint8{packet.SYN, packet.FIN} {
-		if c.Flags&flag != 0 {
-			p.end++
-		}
-	}
-	k.hold.acked, k.hold.hasAcked = c.Acked, c.HasAcked
-	r := &k.hold.released[c.End]
-	if c.HasAcked[c.End^1] {
-		r.acknowledge(c.Acked[c.End^1])
-	}
-	resent := r.compare(c.Seq, c.Payload)
-	switch {
-	case resent == another && !l.needsNone(k, c.End):
-		l.heldCounts.suspect++
-		l.drop(h.Packet())
-		return
-	case resent == same:
-		// It was lost further on. Nobody may remember any more what was judged.
-		if c.Flags&(packet.SYN|packet.FIN|packet.RST|packet.URG) == 0 {
-			l.sendOn(h.Packet())
-			return
-		}
-	}
-	for i := range *w {
-		if (*w)[i].seq == p.seq && (*w)[i].end == p.end {
-			// The inspector compares the two.
-			l.show(k, c)
-			l.heldCounts.repeated++
-			l.drop(h.Packet())
-			return
-		}
-	}
-	if len(*w) >= maxHeldPackets || k.hold.bytes >= maxHeldBytes {
-		// What is judged is what waits, so that it is not shown either.
-		l.heldCounts.overLimit++
-		l.drop(h.Packet())
-		return
-	}
-	l.show(k, c)
-	if l.inspector.Suspect() && !l.needsNone(k, c.End) {
-		l.heldCounts.suspect++
-		l.drop(h.Packet())
-		return
-	}
-	p.packet = h.Take()
-	l.wait(k, c.End, p, c.Time)
-}
-
-// needsNone says whether nothing that an end sends waits for a verdict, so that it does
-// not matter what its receiver makes of it.
-func (l *look) needsNone(k *lookedAt, end int) bool {
-	if k.hold.blocked || k.hold.ending && end == 0 {
-		return false
-	}
-	_, how := l.judged(k, end)
-	return how == inspector.All
-}
-
 func (l *look) wait(k *lookedAt, end int, p heldPacket, now time.Time) {
 	if k.hold.bytes == 0 {
 		k.hold.since = now
 	}
 	p.came = now
-	k.hold.bytes += p.packet.Size()
+	l.waits(k, 1, &p)
 	w := k.hold.waiting[end]
 	at := len(w)
 	for k.tcp && at > 0 && int32(w[at-1].seq-p.seq) > 0 {

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -14,7 +15,9 @@ import (
 func (l *look) cut(k *lookedAt) {
 	h := k.hold
 	for end := range h.waiting {
-		for _, p := range h.waiting[end] {
+		for i := range h.waiting[end] {
+			p := &h.waiting[end][i]
+			l.waits(k, -1, p)
 			l.heldCounts.blocked++
 			if p.packet.IsOpening() && h.rejects {
 				if err := l.data.Refuse(p.packet); err != nil {
@@ -33,7 +36,6 @@ func (l *look) cut(k *lookedAt) {
 		}
 		h.waiting[end] = nil
 	}
-	h.bytes = 0
 }
 
 // expected is the number of the byte that the receiver of an end's packets expects next,
@@ -59,8 +61,8 @@ func (l *look) withhold(k *lookedAt) {
 	h := k.hold
 	for len(h.waiting[0]) > 1 {
 		p := h.waiting[0][1]
+		l.waits(k, -1, &p)
 		h.waiting[0] = slices.Delete(h.waiting[0], 1, 2)
-		h.bytes -= p.packet.Size()
 		l.heldCounts.blocked++
 		l.drop(p.packet)
 	}
@@ -82,12 +84,40 @@ func (l *look) letGo(k *lookedAt) {
 		return
 	}
 	for end := range k.hold.waiting {
-		for _, p := range k.hold.waiting[end] {
+		for i := range k.hold.waiting[end] {
+			p := &k.hold.waiting[end][i]
+			l.waits(k, -1, p)
 			l.heldCounts.ended++
 			l.drop(p.packet)
 		}
 	}
 	k.hold = nil
+}
+
+// handOn gives what waits to whoever holds next, which judges it again: in the order in
+// which it came. What is blocked already, and waits for responses that are due, is cut:
+// nobody would know.
+func (l *look) handOn() (packets []*datapath.HeldPacket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []heldPacket
+	for _, k := range l.holding {
+		if k.hold.ending {
+			l.end(k)
+		}
+		for end := range k.hold.waiting {
+			for i := range k.hold.waiting[end] {
+				l.waits(k, -1, &k.hold.waiting[end][i])
+			}
+			all = append(all, k.hold.waiting[end]...)
+			k.hold.waiting[end] = nil
+		}
+	}
+	slices.SortStableFunc(all, func(a, b heldPacket) int { return a.came.Compare(b.came) })
+	for i := range all {
+		packets = append(packets, all[i].packet)
+	}
+	return packets
 }
 
 // giveUp ends the wait of those that have waited too long: on_error answers.

@@ -33,7 +33,7 @@ func TestPipelined(t *testing.T) {
 		for _, size := range []int{100, mss} {
 			t.Run(fmt.Sprintf("%d allowed, segments of %d", at, size), func(t *testing.T) {
 				client, server := r.connect(t, 4, 80)
-				server.answers = answersEach
+				server.set(func(p *peer) { p.answers = answersEach })
 				all := strings.Repeat(get("/ok"), at) + get("/no") + strings.Repeat(get("/ok"), 999-at)
 				allowed := len(get("/ok")) * at
 				// A client that has a window of so many bytes. Of more than 128 requests
@@ -85,7 +85,7 @@ func TestPipelined(t *testing.T) {
 func TestAnotherContentLater(t *testing.T) {
 	r := newRoad(t, getsOnly, nil)
 	client, server := r.connect(t, 4, 80)
-	server.deaf = true // it is as if nothing came
+	server.set(func(p *peer) { p.deaf = true }) // it is as if nothing came
 	client.say(0, []byte(get("/ok")))
 	within(t, "the request", func() bool { said, _ := server.heard(); return said == get("/ok") })
 	client.say(0, []byte(get("/no")))

@@ -31,7 +31,7 @@ func (l *look) release(k *lookedAt) {
 				kept = append(kept, p)
 				continue
 			}
-			h.bytes -= p.packet.Size()
+			l.waits(k, -1, &p)
 			if k.tcp {
 				h.released[end].add(p.seq, p.packet.Payload())
 			}

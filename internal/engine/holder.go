@@ -32,6 +32,7 @@ func (e *Engine) beginHold(p *policy.Policy) error {
 	if e.holding.on {
 		return nil
 	}
+	e.look.await(true)
 	e.holding.on = true
 	e.holding.running.Go(func() {
 		if err := e.data.ReadHeld(e.look.held); err != nil {
@@ -54,13 +55,15 @@ func (e *Engine) endHold(p *policy.Policy) error {
 	return nil
 }
 
-// stopHold leaves what is held to whoever comes next: the datapath stays.
+// stopHold leaves what is held, and waits, to whoever comes next: the datapath stays.
 func (e *Engine) stopHold() error {
 	if !e.holding.on {
 		return nil
 	}
 	e.holding.on = false
+	e.look.await(false)
 	err := e.data.StopReadingHeld()
 	e.holding.running.Wait()
+	e.data.KeepHeld(e.look.handOn())
 	return err
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
+	"github.com/weirnet/weir/internal/inspect/stream"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -27,8 +29,8 @@ type look struct {
 	names     *names.Table
 	version   *version
 	seen      map[uint64]*lookedAt // by connection id
-	// gone are connections that the inspector gave up, of which copies may still be
-	// under way: those of this second, and of the one before.
+	// gone are connections that the inspector gave up, or that are over, of which packets
+	// may still be under way: those of this second, and of the one before.
 	gone, goneBefore map[uint64]struct{}
 	settlements      []datapath.Settlement
 	of               []*lookedAt
@@ -36,12 +38,19 @@ type look struct {
 	holding          map[uint64]*lookedAt // those of which packets are held
 	showing          *lookedAt            // its next packet is shown to the inspector
 	maxWait          time.Duration        // of a packet that is held
+	shares           heldShares           // of what waits
+	mostHeld         int                  // of it, by all
 	heldCounts       heldCounts
 	said             pendingExchanges
 	learns           bool // the policy asks for names
-	ownResolvers     bool // all are on the host itself: their answers are not seen
-	file             namesFile
-	prober           *probe.Prober // nil: nobody answers for certificates that are hidden
+	holds            bool // it has packets held
+	// awaits: a policy is about to come into force that is the first to have packets held.
+	// What is held by then waits for it.
+	awaits       bool
+	settled      *sync.Cond // of mu: awaits has changed
+	ownResolvers bool       // all are on the host itself: their answers are not seen
+	file         namesFile
+	prober       *probe.Prober // nil: nobody answers for certificates that are hidden
 
 	// For the goroutine that keeps the names.
 	hosts      *hostResolvers // nil: the resolvers are configured
@@ -52,6 +61,8 @@ type look struct {
 type lookedAt struct {
 	id  uint64
 	key datapath.FlowKey
+	// source is what its share of the memory is counted by.
+	source netip.Addr
 	// wants is what the inspector wants of each end.
 	wants [2]inspector.Window
 	// names are those of the destination when the first packet came.
@@ -86,6 +97,7 @@ func newLook(c *InspectConfig, idle time.Duration, data *datapath.Datapath, log 
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 		logins: &logins{data: data, log: log},
+		shares: heldShares{of: map[netip.Addr]int{}}, mostHeld: maxHeldOfAll,
 	}
 	l.prober = l.newProber(c)
 	l.inspector = inspector.New(inspector.Config{
@@ -94,6 +106,7 @@ func newLook(c *InspectConfig, idle time.Duration, data *datapath.Datapath, log 
 		// As long as the kernel remembers it: nobody else knows by what names it was judged.
 		Idle: idle + time.Minute,
 	})
+	l.settled = sync.NewCond(&l.mu)
 	l.file = namesFile{path: c.NamesFile, log: log}
 	l.file.load(l.names, time.Now())
 	l.believe(c.Resolvers)
@@ -144,7 +157,7 @@ func (l *look) lookAt(c *datapath.Copy) *lookedAt {
 	if l.isGone(c.ID) {
 		return nil
 	}
-	k = &lookedAt{id: c.ID, key: c.Key, tcp: c.Tuple.Protocol == packet.TCP, direction: c.Direction}
+	k = &lookedAt{id: c.ID, key: c.Key, source: stream.SourceOf(c.Tuple.Source), tcp: c.Tuple.Protocol == packet.TCP, direction: c.Direction}
 	for end := range 2 {
 		k.wants[end].Wants, k.credit[end] = true, k.most()
 	}
@@ -192,10 +205,14 @@ func (l *look) ended(c *datapath.Copy) {
 }
 
 // over says that the end of a connection was told, whether or not it is looked into.
+// Packets of it that wait in the device belong to nothing any more.
 func (l *look) over(ids []uint64, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
+		if l.holds {
+			l.gone[id] = struct{}{}
+		}
 		if k := l.seen[id]; k != nil {
 			l.inspector.Ended(id, now)
 			l.letGo(k)
@@ -243,16 +260,26 @@ func (l *look) finish(now time.Time) {
 	l.inspector.Reset()
 }
 
+// await says whether what is held is to wait for the next policy.
+func (l *look) await(awaits bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awaits = awaits
+	l.settled.Broadcast()
+}
+
 // setPolicy judges connections by the policy that is in force now. learns: it asks
 // for the names of addresses.
 func (l *look) setPolicy(v *version, learns bool, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.version = v
+	l.awaits = false
+	l.settled.Broadcast()
 	if !l.learns && learns && l.ownResolvers {
 		l.warnOfOwn()
 	}
-	l.learns = learns
+	l.learns, l.holds = learns, wantsHold(v.policy)
 	l.inspector.SetPolicy(inspector.Version{
 		Tables: v.tables, Generation: v.generation, Policy: v.policy.Without(now), Rules: v.rules,
 	}, now)

@@ -35,6 +35,13 @@ func newPeer(w *wire, tuple packet.Tuple, begin uint32) *peer {
 	return p
 }
 
+// set changes how it behaves, while it may be at work.
+func (p *peer) set(change func(*peer)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(p)
+}
+
 // take is what its stack does: it acknowledges, and puts in order.
 func (p *peer) take(k *packet.Packet, payload []byte) {
 	p.mu.Lock()

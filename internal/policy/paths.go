@@ -12,7 +12,17 @@ import (
 // that NormalizePath gives.
 type PathSet struct {
 	exact    map[string]struct{}
-	patterns []*regexp.Regexp
+	patterns []pathPattern
+}
+
+// pathPattern begins with a prefix, by which most paths are told from it in no time.
+type pathPattern struct {
+	prefix string
+	re     *regexp.Regexp
+}
+
+func (p pathPattern) match(path string) bool {
+	return strings.HasPrefix(path, p.prefix) && p.re.MatchString(path)
 }
 
 // Match says whether the normalized path is in the set.
@@ -20,7 +30,7 @@ func (s *PathSet) Match(path string) bool {
 	if _, ok := s.exact[path]; ok {
 		return true
 	}
-	return slices.ContainsFunc(s.patterns, func(re *regexp.Regexp) bool { return re.MatchString(path) })
+	return slices.ContainsFunc(s.patterns, func(p pathPattern) bool { return p.match(path) })
 }
 
 const (
@@ -82,7 +92,7 @@ func (s *PathSet) add(pattern string) (found, hint string) {
 		if err != nil {
 			return quote(pattern) + " is not an RE2 expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "), ""
 		}
-		s.patterns = append(s.patterns, re)
+		s.patterns = append(s.patterns, pathPattern{re: re})
 		return "", ""
 	}
 	switch {
@@ -110,7 +120,11 @@ func (s *PathSet) add(pattern string) (found, hint string) {
 	if err != nil {
 		return quote(pattern) + " " + err.Error() + ": requests with such a path are malformed", ""
 	}
-	s.patterns = append(s.patterns, regexp.MustCompile(globExpression(normal)))
+	prefix, rest, _ := strings.Cut(normal, "*")
+	if strings.HasPrefix(rest, "*") {
+		prefix = strings.TrimSuffix(prefix, "/") // globExpression
+	}
+	s.patterns = append(s.patterns, pathPattern{strings.Clone(prefix), regexp.MustCompile(globExpression(normal))})
 	return "", ""
 }
 

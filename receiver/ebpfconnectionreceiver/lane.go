@@ -122,8 +122,9 @@ func (l *lane) settle(n uint64, err error) {
 	}
 }
 
-// stop drains the queue until ctx ends, then gives up on the rest and returns
-// their number.
+// stop drains the queue until ctx ends, then gives up on the rest and returns their
+// number. Nothing is handed on any more then, unless the next consumer does not
+// listen to its context.
 func (l *lane) stop(ctx context.Context) int {
 	l.queue.close()
 	select {
@@ -138,8 +139,17 @@ func (l *lane) stop(ctx context.Context) int {
 	l.unsent += uint64(lost)
 	l.mu.Unlock()
 	l.cancel()
+	// The next consumer is shut down as soon as this returns, and may not stand a call
+	// after that.
+	select {
+	case <-l.done:
+	case <-time.After(lastCall):
+	}
 	return lost
 }
+
+// lastCall is how long a call to the next consumer that was told to end is waited for.
+const lastCall = time.Second
 
 // laneCounts are what became of the records of a lane.
 type laneCounts struct {

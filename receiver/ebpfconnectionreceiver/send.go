@@ -21,6 +21,9 @@ func (r *connectionReceiver) sendLogs(ctx context.Context, batch []entry) error 
 			telemetry.AppendLog(records, &e.connection)
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err // it is too late
+	}
 	ctx = r.report.StartLogsOp(ctx)
 	err := r.logs.ConsumeLogs(ctx, logs)
 	r.report.EndLogsOp(ctx, metadata.Type.String(), len(batch), err)
@@ -38,6 +41,9 @@ func (r *connectionReceiver) sendTraces(ctx context.Context, batch []entry) erro
 		} else {
 			telemetry.AppendSpan(spans, r.origin.Host, &e.connection)
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err // it is too late
 	}
 	ctx = r.report.StartTracesOp(ctx)
 	err := r.traces.ConsumeTraces(ctx, traces)

@@ -63,7 +63,7 @@ type Watched struct {
 
 func serveAgent() {
 	server := rpc.NewServer()
-	if err := errors.Join(server.Register(&Agent{}), server.Register(&Echo{})); err != nil {
+	if err := errors.Join(server.Register(&Agent{}), server.Register(&Echo{}), server.Register(&Pages{})); err != nil {
 		panic(err) // the methods are of the wrong form
 	}
 	server.ServeConn(struct {

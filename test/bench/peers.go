@@ -14,6 +14,7 @@ var peerPrograms = []struct{ program, title, install string }{
 	{"iptables-restore", "iptables", "apt-get install iptables"},
 	{"ipset", "ipset", "apt-get install ipset"},
 	{"xdp-filter", "xdp-filter", "apt-get install xdp-tools"},
+	{"haproxy", "HAProxy", "apt-get install haproxy"},
 }
 
 // findPeers looks for them, and names what is not measured.
@@ -27,8 +28,7 @@ func (b *bench) findPeers() (out []missing) {
 		b.peers[p.program] = true
 	}
 	out = append(out,
-		missing{"bpfilter", "no package of it; nftables with linear rules stands in its place"},
-		missing{"Weir's inspection of application protocols", "all of these policies are decided by the first packet"})
+		missing{"bpfilter", "no package of it; nftables with linear rules stands in its place"})
 	if b.sets == "" {
 		out = append(out, missing{"ClassBench rule sets", "-sets or WEIR_CLASSBENCH names no folder"})
 	}
@@ -48,6 +48,9 @@ func peerVersions() map[string]string {
 	}
 	if out, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", "xdp-tools").Output(); err == nil {
 		versions["xdp-tools"] = string(out)
+	}
+	if out, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", "haproxy").Output(); err == nil {
+		versions["haproxy"] = string(out)
 	}
 	return versions
 }

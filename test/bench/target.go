@@ -149,6 +149,32 @@ func (r *report) judge() {
 			return math.NaN()
 		})
 	}
+	at(holdFirstLine, "the first request of a connection, held, added time (median)", "µs", most, 40, func(l *result) float64 {
+		if s := l.find(weirSubject, "median", 0); s != nil {
+			return median(l.added(s))
+		}
+		return math.NaN()
+	})
+	for _, c := range []struct {
+		l     line
+		limit float64
+	}{{holdRequestsLine, 0.6}, {holdStreamLine, 0.95}} {
+		at(c.l, c.l.title+", against no filter", "×", least, c.limit, func(l *result) float64 {
+			if s := l.find(weirSubject, "", 0); s != nil {
+				return median(l.ratio(s))
+			}
+			return math.NaN()
+		})
+	}
+	for _, l := range []line{holdRequestsLine, holdStreamLine, holdConnectsLine} {
+		at(l, l.title+", against HAProxy", "×", least, 1, func(l *result) float64 {
+			weir, proxy := l.find(weirSubject, "", 0), l.find(proxySubject, "", 0)
+			if weir == nil || proxy == nil {
+				return math.NaN()
+			}
+			return median(pairwise(weir.Samples, proxy.Samples, func(a, b float64) float64 { return a / b }))
+		})
+	}
 	for _, name := range []string{"never answered", "answered"} {
 		at(eventsLine, "connections judged and reported, none lost, on one core, "+name, "connections/s", least, 100_000, func(l *result) float64 {
 			return l.value(name + ": highest rate at which none was lost")

@@ -18,6 +18,7 @@ type tcpLane struct {
 	at             string
 	received       atomic.Int64 // bytes of streams
 	agent          *agent
+	process        *agent // of the server; nil: it is this one's
 	samples        []float64
 	http           bool // what is said is HTTP
 }
@@ -42,13 +43,7 @@ func padded(head, tail string, size int) []byte {
 }
 
 func newTCPLane(all *hosts, name string, number int) *tcpLane {
-	l := &tcpLane{name: name, client: all.add(), server: all.add()}
-	pair(l.client, "out", l.server, inName)
-	l.client.address("out", fmt.Sprintf("10.9.%d.2/24", number))
-	l.server.address(inName, fmt.Sprintf("10.9.%d.1/24", number))
-	l.client.sysctl("net/ipv4/ip_local_port_range", "1024 65535")
-	l.client.sysctl("net/ipv4/tcp_tw_reuse", "1")
-	l.at = fmt.Sprintf("10.9.%d.1:5001", number)
+	l := connectedLane(all, name, number)
 	l.server.run(func() {
 		var err error
 		l.listener, err = net.Listen("tcp4", l.at)
@@ -58,8 +53,24 @@ func newTCPLane(all *hosts, name string, number int) *tcpLane {
 	return l
 }
 
+// connectedLane is one where nobody listens yet.
+func connectedLane(all *hosts, name string, number int) *tcpLane {
+	l := &tcpLane{name: name, client: all.add(), server: all.add()}
+	pair(l.client, "out", l.server, inName)
+	l.client.address("out", fmt.Sprintf("10.9.%d.2/24", number))
+	l.server.address(inName, fmt.Sprintf("10.9.%d.1/24", number))
+	l.client.sysctl("net/ipv4/ip_local_port_range", "1024 65535")
+	l.client.sysctl("net/ipv4/tcp_tw_reuse", "1")
+	l.at = fmt.Sprintf("10.9.%d.1:5001", number)
+	return l
+}
+
 func (l *tcpLane) close() {
-	l.listener.Close()
+	if l.process != nil {
+		l.process.kill()
+	} else {
+		l.listener.Close()
+	}
 	if l.agent != nil {
 		l.agent.close()
 	}
@@ -178,13 +189,22 @@ func (l *tcpLane) connects(d time.Duration) float64 {
 func (l *tcpLane) stream(d time.Duration) float64 {
 	c := l.dial(asksNothing)
 	defer c.Close()
-	before, began := l.received.Load(), time.Now()
+	before, began := l.came(), time.Now()
 	buffer := make([]byte, 256<<10)
 	for time.Since(began) < d {
 		_, err := c.Write(buffer)
 		must(err, "%s: send", l.name)
 	}
-	return float64(l.received.Load()-before) / time.Since(began).Seconds()
+	return float64(l.came()-before) / time.Since(began).Seconds()
+}
+
+// came is how many bytes of streams the server has.
+func (l *tcpLane) came() (n int64) {
+	if l.process == nil {
+		return l.received.Load()
+	}
+	must(l.process.client.Call("Pages.Received", struct{}{}, &n), "ask the server")
+	return n
 }
 
 // together runs f so many times at once until d is over, and gives what they

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 
@@ -16,8 +17,11 @@ func urgently(f func()) {
 }
 
 // setPolicy is for the threads there are; those that come are as their makers.
-func setPolicy(policy uint32, priority uint32) {
-	tasks, err := os.ReadDir("/proc/self/task")
+func setPolicy(policy uint32, priority uint32) { setPolicyOf(os.Getpid(), policy, priority) }
+
+// setPolicyOf is setPolicy for another process.
+func setPolicyOf(pid int, policy uint32, priority uint32) {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	must(err, "list the threads")
 	for _, t := range tasks {
 		id, err := strconv.Atoi(t.Name())

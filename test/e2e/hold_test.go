@@ -26,6 +26,7 @@ on_error: {agent_down: %s}
 rules:
   - {name: reads, action: allow, layer4: {tcp: 8080}, layer7: {http: {paths: /ok/**}}}
   - {name: open, action: allow, layer4: {tcp: 9090}}
+  - {name: secure, action: allow, layer4: {tcp: 8443}, layer7: {tls: ok.example}}
 `
 
 // pages is an HTTP server; it counts what comes for paths that are forbidden.
@@ -162,74 +163,18 @@ func TestHoldIdentical(t *testing.T) {
 	}
 }
 
-// TestHoldAgentDown: when the agent is stopped or killed, what waits for it is answered
-// as on_error says within a second; connections that are decided do not notice.
-func TestHoldAgentDown(t *testing.T) {
-	for _, answer := range []string{"block", "allow"} {
-		for name, signal := range map[string]unix.Signal{"stopped": unix.SIGSTOP, "killed": unix.SIGKILL} {
-			t.Run(name+" "+answer, func(t *testing.T) {
-				l := newLab(t)
-				file := newPolicy(t, fmt.Sprintf(holdPaths, answer))
-				w := start(t, l.a, config{policy: string(file), receiver: "on_shutdown: keep"})
-				at := netip.AddrPortFrom(l.address(l.b, ipv4, 0), 8080)
-				l.servePages(t, l.b, at)
-				decided := l.connect(t, l.a, l.b, netip.AddrPortFrom(at.Addr(), 9090))
-				decided.chat(t)
-				if status, err := getPage(l.a, at, "/ok/page"); err != nil || status != 200 {
-					t.Fatalf("status %d: %v", status, err)
-				}
-				// Connections that are busy the whole time.
-				var stop atomic.Bool
-				var running sync.WaitGroup
-				defer func() { stop.Store(true); running.Wait() }()
-				for range 50 {
-					running.Go(func() {
-						for !stop.Load() {
-							getPage(l.a, at, "/ok/page")
-						}
-					})
-				}
-				w.mayFail = true
-				if signal == unix.SIGKILL {
-					w.kill(t)
-				} else {
-					w.partial = true
-					w.signal(t, signal)
-				}
-				time.Sleep(1100 * time.Millisecond)
-				began := time.Now()
-				status, err := getPage(l.a, at, "/no/page")
-				if answer == "allow" && (err != nil || status != 200) || answer == "block" && err == nil {
-					t.Errorf("while it is down, a request that needs it is answered %d, %v", status, err)
-				}
-				t.Logf("answered in %v: %d, %v", time.Since(began), status, err)
-				decided.chat(t)
-				stop.Store(true)
-				running.Wait()
-				if signal == unix.SIGKILL {
-					w.restart(t)
-				} else {
-					w.signal(t, unix.SIGCONT)
-				}
-				await(t, "judgement again", func() bool {
-					good, _ := getPage(l.a, at, "/ok/page")
-					bad, err := getPage(l.a, at, "/no/page")
-					return good == 200 && (err != nil || bad == 0)
-				})
-				decided.chat(t)
-			})
-		}
-	}
-}
-
 // getPage sends a request in a connection of its own, and waits a second for the answer.
 func getPage(h *host, at netip.AddrPort, path string) (status int, err error) {
-	d := h.dialTCP(at, time.Second)
+	return h.getPage(at, path, time.Second)
+}
+
+func (h *host) getPage(at netip.AddrPort, path string, within time.Duration) (status int, err error) {
+	d := h.dialTCP(at, patience)
 	if d.err != nil {
 		return 0, d.err
 	}
 	defer d.conn.Close()
-	d.conn.SetDeadline(time.Now().Add(time.Second))
+	d.conn.SetDeadline(time.Now().Add(within))
 	fmt.Fprintf(d.conn, "GET %s HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n", path)
 	r, err := http.ReadResponse(bufio.NewReader(d.conn), nil)
 	if err != nil {

@@ -17,11 +17,12 @@ const (
 	GivenUp                      // their parsers held too much
 	Evicted                      // forgotten, since there were too many
 	Idle                         // forgotten, since nobody told their end
+	Yielded                      // answered for by on_error, since others had less
 	counterCount
 )
 
 var counterNames = [counterCount]string{
-	"opened", "own", "malformed", "limit", "overload", "not_seen", "distrusted", "given_up", "evicted", "idle",
+	"opened", "own", "malformed", "limit", "overload", "not_seen", "distrusted", "given_up", "evicted", "idle", "yielded",
 }
 
 // String names the counter.

@@ -47,6 +47,20 @@ func (i *Inspector) setHeld(c *conn, n int) {
 	c.held = n
 }
 
+// answerYielded answers for connections whose bytes have given way to others: in prevent
+// mode they wait for a verdict. Else they have passed, and what comes behind is read.
+func (i *Inspector) answerYielded() {
+	for _, c := range i.yielded {
+		if c != nil && i.byID[c.ID] == c && c.phase != done && i.version.Policy.Mode == policy.Prevent {
+			i.counts[Yielded]++
+			i.loseRest(c, policy.Overload)
+			i.settle(c)
+		}
+	}
+	clear(i.yielded)
+	i.yielded = i.yielded[:0]
+}
+
 // giveUp forgets a connection for want of memory.
 func (i *Inspector) giveUp(c *conn) {
 	i.counts[GivenUp]++

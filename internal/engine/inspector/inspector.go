@@ -39,6 +39,7 @@ type Inspector struct {
 	holders  holder // a ring, from the one that has held something longest
 	counts   [counterCount]uint64
 	suspect  bool                                   // the last packet
+	yielded  []*conn                                // for others, since the last packet; nil: forgotten by then
 	shown    *certificate.Cache[*certificate.Shown] // by the wire
 
 	now         time.Time // of the packet at hand
@@ -57,6 +58,7 @@ func New(c Config) *Inspector {
 		shown: certificate.NewCache[*certificate.Shown](rememberEntries, rememberBytes),
 	}
 	i.budget.OnEvict = i.evicted
+	i.budget.OnYield = func(s *stream.Conversation) { i.yielded = append(i.yielded, i.byStream[s]) }
 	i.holders.prev, i.holders.next = &i.holders, &i.holders
 	i.SetPolicy(Version{Policy: policy.Observe()}, time.Time{})
 	return i
@@ -142,6 +144,7 @@ func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
 	}
 	i.settle(c)
 	i.weigh(c)
+	i.answerYielded()
 	return action
 }
 

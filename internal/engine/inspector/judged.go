@@ -54,7 +54,9 @@ func (i *Inspector) Judged(id uint64, end int) (until uint32, how Extent) {
 		}
 		at += judged
 	}
-	return c.streams.Stream(end).Sequence(at), Part
+	// Of a body that is longer than half of the sequence numbers its end would seem to lie
+	// before what is at hand.
+	return c.streams.Stream(end).Sequence(min(at, c.seen[end]+mostSkip)), Part
 }
 
 // answersPass: no criterion asks for what the server answers.
@@ -96,6 +98,27 @@ func (i *Inspector) GiveUp(id uint64, cause policy.Cause, now time.Time) {
 	if c := i.byID[id]; c != nil && c.phase != done {
 		i.now = now
 		i.loseRest(c, cause)
+		i.settle(c)
+	}
+}
+
+// Awaited is the number of the first byte of an end that is still to be shown: it has
+// not come, or there was no room for it; false where none is.
+func (i *Inspector) Awaited(id uint64, end int) (seq uint32, ok bool) {
+	c := i.byID[id]
+	if c == nil || c.phase == done || !c.streams.Stream(end).Begun() {
+		return 0, false
+	}
+	s := c.streams.Stream(end)
+	return s.Sequence(s.Awaited()), true
+}
+
+// Contradict says that bytes of an end came with two contents, of which nobody knows
+// which its receiver takes.
+func (i *Inspector) Contradict(id uint64, end int, now time.Time) {
+	if c := i.byID[id]; c != nil && c.phase != done {
+		i.now = now
+		i.distrust(c, end)
 		i.settle(c)
 	}
 }

@@ -47,6 +47,14 @@ func (i *Inspector) segment(c *conn, p *Packet) {
 	if p.Missing > 0 {
 		flags &^= packet.FIN // it lies behind what is missing
 	}
+	if c.windows[p.End].Skips && len(p.Payload) > 0 && s.Begun() {
+		// What lies in the window before it has passed without a look. To wait until its
+		// receiver acknowledges that would be to wait for the next packet, which may not
+		// come before this one is sent on.
+		if at := c.placeOf(p.End, p.Seq); at > c.seen[p.End] {
+			s.Passed(min(at, c.skipTo[p.End]))
+		}
+	}
 	r := c.streams.Segment(p.End, p.Seq, p.Ack, flags, p.Payload)
 	i.suspect = r.Events&(stream.Malformed|stream.Unchecked|stream.Stray|stream.Gone) != 0
 	if s.Begun() {

@@ -49,3 +49,38 @@ func TestWindowOfALongBody(t *testing.T) {
 		t.Errorf("windows %q, want %q", got, want)
 	}
 }
+
+// TestBehindAWindow: what comes behind bytes that passed without a look is judged when
+// it comes, and not only when its receiver acknowledges those: it might wait for that.
+func TestBehindAWindow(t *testing.T) {
+	w := newWorld(t, "mode: prevent\nrules: [{name: reads, action: allow, layer7: {http: {paths: /ok}}}]\n", nil)
+	k := w.open(80)
+	k.client("POST /ok HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for range 3 {
+		k.client("8000\r\n" + strings.Repeat("b", 4096))
+		s := w.settled[1].Windows[0]
+		if !s.Skips || s.Until != k.next[0]+0x8000-4096 {
+			t.Fatalf("the window is %+v", s)
+		}
+		k.next[0] = s.Until - 100 // left out, but for what is in a packet with what follows
+		k.segment(0, packet.ACK, strings.Repeat("b", 100)+"\r\n")
+		if until, how := w.Judged(1, 0); how != inspector.Part || int32(until-k.next[0]) < 0 {
+			t.Fatalf("%d bytes wait behind what was left out (%v)", k.next[0]-until, how)
+		}
+	}
+	k.client("0\r\n\r\nGET /no HTTP/1.1\r\n\r\n")
+	w.expect("the verdict", k.verdict(), "block default")
+}
+
+// TestJudgedOfALongBody: all that came of a body is judged, however much is to come.
+func TestJudgedOfALongBody(t *testing.T) {
+	w := newWorld(t, "mode: prevent\nrules: [{name: reads, action: allow, layer7: {http: {paths: /ok}}}]\n", nil)
+	for _, length := range []uint64{1 << 20, 1 << 31, 3 << 30, 5 << 30, 1e15} {
+		k := w.open(80)
+		k.client(fmt.Sprintf("POST /ok HTTP/1.1\r\nHost: a.example\r\nContent-Length: %d\r\n\r\n", length))
+		k.client(strings.Repeat("b", 1000))
+		if until, how := w.Judged(k.c.ID, 0); how != inspector.Part || int32(until-k.next[0]) < 0 {
+			t.Errorf("of a body of %d bytes %d wait (%v)", length, int32(k.next[0]-until), how)
+		}
+	}
+}

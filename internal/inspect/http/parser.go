@@ -39,8 +39,8 @@ func (p *Parser) Init(c *Config) {
 func (p *Parser) SetHeaders(names []string) { p.names = names }
 
 // Read takes what an end has sent, in order, from where the last call for that end
-// left off: bytes that were not consumed come again with more behind them. They
-// come again, too, whenever bytes of the other end were consumed, since an end that
+// left off: bytes that were not consumed come again with more behind them, or with
+// less where whoever keeps them has no room. They come again, too, whenever bytes of the other end were consumed, since an end that
 // asked for another protocol waits for the answer. Bytes of another protocol, from
 // where Switched says, are never consumed.
 func (p *Parser) Read(end End, data []byte) (consumed int) {
@@ -49,6 +49,11 @@ func (p *Parser) Read(end End, data []byte) (consumed int) {
 	}
 	s := &p.sides[end]
 	s.resumes = false
+	if len(data) < s.offered {
+		// For want of memory some were given up, and come again later: what was seen of
+		// them does not count.
+		s.line, s.scanned, s.firstGood = 0, 0, false
+	}
 	for consumed < len(data) {
 		n, again := p.step(end, s, data[consumed:])
 		consumed += n

@@ -254,7 +254,7 @@ func TestConnectionShares(t *testing.T) {
 	if !conns[0].IsOpen() || !conns[4].IsOpen() || b.Connections() != 4 || b.Count(Evicted) != 3 {
 		t.Errorf("%d connections, %d evicted", b.Connections(), b.Count(Evicted))
 	}
-	if sourceOf(netip.MustParseAddr("2001:db8::1")) != sourceOf(netip.MustParseAddr("2001:db8::ffff:1%eth0")) {
+	if SourceOf(netip.MustParseAddr("2001:db8::1")) != SourceOf(netip.MustParseAddr("2001:db8::ffff:1%eth0")) {
 		t.Error("one IPv6 network is two sources")
 	}
 	b.check(t)

@@ -65,6 +65,9 @@ type Budget struct {
 	// OnEvict, where set, is called with each connection that is evicted, after it
 	// was released.
 	OnEvict func(*Conversation)
+	// OnYield, where set, is called with each connection that gives up bytes which were
+	// not read, for another that has less. It must not call anything of the budget.
+	OnYield func(*Conversation)
 
 	limits      Limits
 	counts      [counterCount]uint64
@@ -140,8 +143,8 @@ func (b *Budget) charge(s *Stream, n int) {
 	b.byBytes.add(own, n)
 }
 
-// sourceOf is what shares are counted by.
-func sourceOf(address netip.Addr) netip.Addr {
+// SourceOf is what shares are counted by: an IPv4 address, or an IPv6 prefix of 64 bits.
+func SourceOf(address netip.Addr) netip.Addr {
 	address = address.Unmap()
 	if address.Is6() {
 		prefix, _ := address.WithZone("").Prefix(64)
@@ -153,7 +156,7 @@ func sourceOf(address netip.Addr) netip.Addr {
 // join enters c, as the newest of its source. Where there are too many, the oldest
 // of the source that has most goes: it has had the longest time to be read.
 func (b *Budget) join(c *Conversation, address netip.Addr) {
-	address = sourceOf(address)
+	address = SourceOf(address)
 	if b.connections == b.limits.Connections {
 		most := b.byCount.top()
 		if own := b.sources[address]; own != nil && own.count.weight+1 >= most.count.weight {

@@ -204,4 +204,7 @@ func (s *Stream) yield() {
 	s.segment = nil
 	s.wait(-s.waiting)
 	s.remove(0, len(s.pieces))
+	if s.budget.OnYield != nil {
+		s.budget.OnYield(s.conversation)
+	}
 }

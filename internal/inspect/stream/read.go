@@ -19,6 +19,9 @@ func (s *Stream) Next() []byte {
 	return nil
 }
 
+// Awaited is the offset of the first byte that has not come, or was given up.
+func (s *Stream) Awaited() uint64 { return s.next }
+
 // front is what lies together at want, which is before next.
 func (s *Stream) front() []byte {
 	i := 0

@@ -1,0 +1,30 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// TestHeldBeforeThePolicy: what is held while the policy that asks for it comes into
+// force is judged by it, and not by the one before, or by none.
+func TestHeldBeforeThePolicy(t *testing.T) {
+	r := newRoad(t, "mode: prevent\nrules: [{name: secret, action: block, layer7: {http: {paths: /secret}}}, {name: rest, action: allow}]\n", nil)
+	good, behindGood := r.connect(t, 4, 80)
+	bad, behindBad := r.connect(t, 4, 80)
+	if err := r.engine.Apply(2, load(t, getsOnly), nil); err != nil {
+		t.Fatal(err)
+	}
+	r.engine.look.await(true)
+	good.say(0, []byte(get("/ok")))
+	bad.say(0, []byte(get("/no")))
+	time.Sleep(pause)
+	if behindGood.reached(good) > 0 || behindBad.reached(bad) > 0 {
+		t.Fatal("something came before there was a policy")
+	}
+	r.engine.look.await(false)
+	within(t, "what is allowed", func() bool { said, _ := behindGood.heard(); return said == get("/ok") })
+	time.Sleep(pause)
+	if n := behindBad.reached(bad); n > 0 {
+		t.Errorf("%d bytes came of what is blocked", n)
+	}
+}
