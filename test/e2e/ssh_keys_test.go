@@ -104,8 +104,11 @@ func TestSSHKeysUntold(t *testing.T) {
 		t.Fatal(err)
 	}
 	session := filepath.Join(t.TempDir(), "sshd-session")
-	if err := os.WriteFile(session, program, 0o755); err != nil {
-		t.Fatal(err)
+	other := filepath.Join(t.TempDir(), "other")
+	for _, path := range []string{session, other} {
+		if err := os.WriteFile(path, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p := newPolicy(t, "mode: prevent\nrules: [{name: shell, action: allow, layer4: {tcp: 1-65535}}]\n")
 	w := start(t, l.a, config{policy: string(p), receiver: fmt.Sprintf("inspect: {ssh: {servers: [/usr/sbin/sshd, %q]}}", session)})
@@ -114,13 +117,10 @@ func TestSSHKeysUntold(t *testing.T) {
 		opens                   bool
 	}{
 		{"sshd says nothing", "/usr/sbin/sshd", "LogLevel QUIET\n", false},
-		{"another sshd", filepath.Join(filepath.Dir(session), "other"), "", false},
+		{"another sshd", other, "", false},
 		{"sshd-session", session, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := os.WriteFile(filepath.Join(filepath.Dir(session), "other"), program, 0o755); err != nil {
-				t.Fatal(err)
-			}
 			at := netip.AddrPortFrom(l.address(l.a, ipv4, 0), uint16(2300+i))
 			s := startSSHD(t, l.a, at, c.program, c.settings, "good", "bad")
 			p.replace(t, fmt.Sprintf("mode: prevent\nrules:\n"+
