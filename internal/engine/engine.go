@@ -52,6 +52,9 @@ type Config struct {
 	UpdateInterval time.Duration
 	Keep           KeepMode
 	Inspect        InspectConfig
+	// FollowJournal is for SSH logins where the kernel does not tell. Without it the
+	// journal is not asked.
+	FollowJournal FollowJournal
 	// OnChange is told when the policy in force changes by itself: rules that
 	// expire. It must not block. It may be nil.
 	OnChange func(telemetry.PolicyChange)

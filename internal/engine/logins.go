@@ -18,8 +18,10 @@ type logins struct {
 	data *datapath.Datapath
 	log  *zap.Logger
 
-	mu      sync.Mutex
-	journal *sshlog.Journal // nil: the kernel's program tells, or nobody does
+	mu sync.Mutex
+	// unfollowJournal ends that the journal tells; nil: the kernel's program does, or
+	// nobody.
+	unfollowJournal func() error
 	// said is what the journal told, by the client's end, until it was asked for.
 	said map[netip.AddrPort]sshlog.Entry
 }
@@ -57,7 +59,7 @@ func (l *logins) Login(of *inspector.Connection) inspector.Login {
 func (l *logins) inJournal(of *inspector.Connection) (inspector.Login, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.journal == nil {
+	if l.unfollowJournal == nil {
 		return inspector.Login{}, false
 	}
 	e, ok := l.said[netip.AddrPortFrom(of.Tuple.Source, of.Tuple.SourcePort)]

@@ -69,7 +69,7 @@ func (e *Engine) beginLogins(p *policy.Policy) error {
 		}
 	}
 	if source != LoginsKernel {
-		err = errors.Join(err, e.look.logins.follow(e.sshServers()))
+		err = errors.Join(err, e.look.logins.follow(e.config.FollowJournal, e.sshServers()))
 	}
 	switch {
 	case e.look.logins.follows():
@@ -99,39 +99,43 @@ func (e *Engine) endLogins(p *policy.Policy) error {
 	return errors.Join(e.data.SetSSHLogins(false), e.look.logins.unfollow())
 }
 
+// FollowJournal has the systemd journal followed from now on: take is called with each
+// login that one of the servers tells of, one at a time, and must not block. stop ends it.
+type FollowJournal func(servers []string, take func(sshlog.Entry), log *zap.Logger) (stop func() error, err error)
+
 // follow has the journal followed, if it is not. It takes a second.
-func (l *logins) follow(servers []string) error {
+func (l *logins) follow(begin FollowJournal, servers []string) error {
 	if l.follows() {
 		return nil
+	}
+	if begin == nil {
+		return errors.New("nobody follows the journal")
 	}
 	l.mu.Lock()
 	l.said = map[netip.AddrPort]sshlog.Entry{}
 	l.mu.Unlock()
-	journal, err := sshlog.FollowJournal(journalctl, servers, l.take, l.log)
+	stop, err := begin(servers, l.take, l.log)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.journal = journal
+	l.unfollowJournal = stop
 	return err
 }
-
-// journalctl is replaced by tests.
-var journalctl = "journalctl"
 
 func (l *logins) follows() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.journal != nil
+	return l.unfollowJournal != nil
 }
 
 func (l *logins) unfollow() error {
 	l.mu.Lock()
-	journal := l.journal
-	l.journal = nil
+	stop := l.unfollowJournal
+	l.unfollowJournal = nil
 	l.mu.Unlock()
-	if journal == nil {
+	if stop == nil {
 		return nil
 	}
-	return journal.Stop()
+	return stop()
 }
 
 func (e *Engine) listenToSSHServers(on bool) {

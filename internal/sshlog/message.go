@@ -1,10 +1,10 @@
-// Package sshlog reads what OpenSSH's server says of logins: its messages, and the
-// systemd journal, where they end up.
+// Package sshlog reads what OpenSSH's server says of logins.
 package sshlog
 
 import (
 	"bytes"
 	"strconv"
+	"time"
 )
 
 // Bounds, which those of bpf/sshlogin_message.h are.
@@ -29,6 +29,12 @@ type Login struct {
 	// a zone where it has one.
 	Address string
 	Port    uint16
+}
+
+// Entry is a login as the systemd journal tells of it.
+type Entry struct {
+	Login
+	Time time.Time // when the journal took the message
 }
 
 // Parse reads a message as sshd hands it to syslog, "<38>Nov 29 14:47:51 sshd[1220]: "

@@ -9,6 +9,8 @@ import (
 
 	"github.com/weirnet/weir/internal/engine"
 	"github.com/weirnet/weir/internal/policy"
+	"github.com/weirnet/weir/internal/sshlog"
+	"github.com/weirnet/weir/internal/sshlog/journal"
 	"github.com/weirnet/weir/internal/telemetry"
 )
 
@@ -84,8 +86,17 @@ func engineConfig(config *Config, inspect engine.InspectConfig, changed func(tel
 		UpdateInterval: config.UpdateInterval,
 		Keep:           keep,
 		Inspect:        inspect,
+		FollowJournal:  followJournal,
 		OnChange:       changed,
 	}
+}
+
+func followJournal(servers []string, take func(sshlog.Entry), log *zap.Logger) (stop func() error, err error) {
+	j, err := journal.Follow("journalctl", servers, take, log)
+	if err != nil {
+		return nil, err
+	}
+	return j.Stop, nil
 }
 
 // kernelEngine is the engine with its statistics in the receiver's words.

@@ -1,10 +1,10 @@
-package sshlog
+// Package journal follows what OpenSSH's server says in the systemd journal.
+package journal
 
 import (
 	"context"
 	"fmt"
 	"os/exec"
-	"time"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/stanza/entry"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/pkg/stanza/operator"
@@ -16,13 +16,9 @@ import (
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
-)
 
-// Entry is a login as the journal tells of it.
-type Entry struct {
-	Login
-	Time time.Time // when the journal took the message
-}
+	"github.com/weirnet/weir/internal/sshlog"
+)
 
 // Journal follows what sshd says in the systemd journal. Of an entry it believes who
 // wrote it by the fields that journald itself adds, which no client can
@@ -31,12 +27,12 @@ type Journal struct {
 	input operator.Operator
 	// servers are the executables that are sshd.
 	servers map[string]bool
-	take    func(Entry)
+	take    func(sshlog.Entry)
 }
 
-// FollowJournal begins, with what is written from now on. take is called with each login,
+// Follow begins, with what is written from now on. take is called with each login,
 // one at a time; it must not block. journalctl is the program of that name.
-func FollowJournal(journalctl string, servers []string, take func(Entry), log *zap.Logger) (*Journal, error) {
+func Follow(journalctl string, servers []string, take func(sshlog.Entry), log *zap.Logger) (*Journal, error) {
 	path, err := exec.LookPath(journalctl)
 	if err != nil {
 		return nil, fmt.Errorf("follow the journal: %w", err)
@@ -83,8 +79,8 @@ func (j *Journal) read(e *entry.Entry) {
 	if text("_UID") != "0" || !j.servers[text("_EXE")] {
 		return
 	}
-	if login, ok := Parse([]byte(text("MESSAGE"))); ok {
-		j.take(Entry{Login: login, Time: e.Timestamp})
+	if login, ok := sshlog.Parse([]byte(text("MESSAGE"))); ok {
+		j.take(sshlog.Entry{Login: login, Time: e.Timestamp})
 	}
 }
 

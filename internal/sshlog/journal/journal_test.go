@@ -1,4 +1,4 @@
-package sshlog
+package journal
 
 import (
 	"fmt"
@@ -10,7 +10,11 @@ import (
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
+
+	"github.com/weirnet/weir/internal/sshlog"
 )
+
+const sum = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 
 // TestJournal: of the entries that journalctl gives those count that the fields of
 // journald say are sshd's.
@@ -41,12 +45,12 @@ func TestJournal(t *testing.T) {
 	if err := os.WriteFile(journalctl, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	entries := make(chan Entry, 10)
-	j, err := FollowJournal(journalctl, []string{"/usr/sbin/sshd", "/usr/lib/openssh/sshd-session"}, func(e Entry) { entries <- e }, zaptest.NewLogger(t))
+	entries := make(chan sshlog.Entry, 10)
+	j, err := Follow(journalctl, []string{"/usr/sbin/sshd", "/usr/lib/openssh/sshd-session"}, func(e sshlog.Entry) { entries <- e }, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Entry{Login{Key: sum, Address: "192.0.2.7", Port: 4242}, time.UnixMicro(1795965349638123)}
+	want := sshlog.Entry{Login: sshlog.Login{Key: sum, Address: "192.0.2.7", Port: 4242}, Time: time.UnixMicro(1795965349638123)}
 	select {
 	case got := <-entries:
 		if got != want {
@@ -69,7 +73,7 @@ func TestJournal(t *testing.T) {
 }
 
 func TestJournalMissing(t *testing.T) {
-	if _, err := FollowJournal("/no/such/journalctl", nil, nil, zaptest.NewLogger(t)); err == nil || !strings.Contains(err.Error(), "/no/such/journalctl") {
+	if _, err := Follow("/no/such/journalctl", nil, nil, zaptest.NewLogger(t)); err == nil || !strings.Contains(err.Error(), "/no/such/journalctl") {
 		t.Errorf("error %v, want which program is missing", err)
 	}
 }
