@@ -328,6 +328,7 @@ func TestAgentDown(t *testing.T) {
 			settle(t, d, j.verdict(&list[0], 1))
 			j.release()
 			j.stop()
+			time.Sleep(1100 * time.Millisecond) // so long packets wait for another reader
 			client, accepted := dialled(t, p, "tcp4", false)
 			server := <-accepted
 			defer server.Close()
@@ -346,6 +347,7 @@ func TestAgentDown(t *testing.T) {
 				t.Errorf("a connection that was decided: %v", err)
 			}
 			j.start()
+			time.Sleep(200 * time.Millisecond) // until the kernel knows
 			client.Write([]byte("more"))
 			j.wait("request after the agent is back", func(l []Held) bool { return len(l) > 1 })
 		})

@@ -42,8 +42,8 @@ var mutants = []struct {
 	22: {"packets are copied at every hook", false},
 	23: {"superpackets in tunnels are the tunnel's own", true},
 	27: {"what needs facts is not held", false},
-	32: {"a SYN against a connection's direction is not judged", false},
-	33: {"a connection whose reset nobody took stays over", false},
+	36: {"a SYN against a connection's direction is not judged", false},
+	37: {"a connection whose reset nobody took stays over", false},
 }
 
 // mutantObject is compiled by go generate, with WEIR_MUTANTS.
@@ -130,7 +130,7 @@ func TestMutants(t *testing.T) {
 				t.Logf("noticed at frame %d", n+1)
 				return
 			}
-			_, difference, n := w.find(t, r, 2**generatedSequences)
+			_, difference, n := w.find(t, r, 4**generatedSequences)
 			if difference == "" {
 				t.Errorf("not noticed in %d sequences", n)
 			}

@@ -79,7 +79,7 @@ func TestOwnSocket(t *testing.T) {
 		own    bool
 		mutant int
 		is     bool
-	}{{true, 0, true}, {false, 0, false}, {true, 31, false}} {
+	}{{true, 0, true}, {false, 0, false}, {true, 32, false}} {
 		setMutant(t, d, k.mutant)
 		f := ownFlow(t, d, k.own, uint16(7000+i))
 		dropped := f.Flags&uint32(bpf.ConnectionsFlowFlagsFLOW_DROP) != 0
