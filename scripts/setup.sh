@@ -9,10 +9,10 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:package pairs; a package is installed when its command is missing.
-test_tools=(ip:iproute2 nft:nftables dig:bind9-dnsutils tcpdump:tcpdump jq:jq)
+test_tools=(ip:iproute2 nft:nftables dig:bind9-dnsutils tcpdump:tcpdump jq:jq ping:iputils-ping nc:netcat-openbsd)
 # Installing these starts services, which is nobody's wish on his own machine: tests
 # that want them are skipped there.
-server_tools=(unbound:unbound sshd:openssh-server)
+server_tools=(nginx:nginx-light unbound:unbound sshd:openssh-server)
 # What boots other kernels (make test-kernels), and makes what they boot into.
 kernel_tools=(qemu-system-x86_64:qemu-system-x86 cpio:cpio xz:xz-utils zstd:zstd)
 # What regenerates and checks the kernel programs; `make build`, `make run` and

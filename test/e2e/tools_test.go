@@ -140,7 +140,7 @@ http {
 }
 
 // TestReadableLines runs examples/detect.yaml, as `make run` does: a line when a
-// connection begins, within a second, and one when it ends.
+// connection begins, within a second, one for its request, and one when it ends.
 func TestReadableLines(t *testing.T) {
 	t.Parallel()
 	curl := tool(t, "curl")
@@ -193,12 +193,14 @@ func TestReadableLines(t *testing.T) {
 			t.Fatalf("curl says %s, %v", out, err)
 		}
 		began, inTime := next("^detected "+tuple+"$", time.Second)
-		end, ended := next("^end      "+tuple+` fin \d+(\.\d+)?(m|µ)?s ↑ \d+ B/\d+ ↓ \d+ B/\d+$`, patience)
-		if inTime && ended {
+		request, asked := next("^http     "+tuple+` GET http://10\.77\.0\.2/ 200`, patience)
+		end, ended := next("^end      "+tuple+` http fin \d+(\.\d+)?(m|µ)?s ↑ \d+ B/\d+ ↓ \d+ B/\d+$`, patience)
+		if inTime && asked && ended {
 			t.Log(began)
+			t.Log(request)
 			t.Log(end)
 			return
 		}
 	}
-	t.Errorf("no line within a second, or none at the end; the lines are:\n%s", strings.Join(seen, "\n"))
+	t.Errorf("no line within a second, or none of the request or at the end; the lines are:\n%s", strings.Join(seen, "\n"))
 }
