@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -126,4 +128,13 @@ func (w *weir) awaitSpan(t *testing.T, c tuple) span {
 		t.Errorf("%d spans of %v", len(found), c)
 	}
 	return found[0]
+}
+
+// gauge is the value of one of the Collector's own metrics without attributes of its own.
+func gauge(page, name string) (sum int64) {
+	for _, match := range regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(name)+`(\{[^}]*\})? ([0-9.e+]+)$`).FindAllStringSubmatch(page, -1) {
+		n, _ := strconv.ParseFloat(match[2], 64)
+		sum += int64(n)
+	}
+	return sum
 }
