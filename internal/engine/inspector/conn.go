@@ -40,6 +40,9 @@ type conn struct {
 	// offset at which it last was told of the limit.
 	closed  [2]bool
 	limited [2]uint64
+	// cut: a request or query in it was blocked in prevent mode. What was withheld is not
+	// let go by a policy to come: what follows the request was not judged.
+	cut bool
 	// deaf: what the server said before the client is lost.
 	deaf bool
 	// asks: a query of DNS was seen.

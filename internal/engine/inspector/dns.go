@@ -116,6 +116,7 @@ func (i *Inspector) dnsMessage(c *conn, end int, m *dns.Message) policy.Action {
 		// without a part of it.
 		if v.action == policy.Allow || c.Tuple.Protocol == packet.TCP {
 			c.take(v)
+			c.cut = c.cut || v.action == policy.Block && prevent
 		}
 		if m.Protocol == dns.MDNS {
 			// Who answers names no question, so that nothing pairs with it.

@@ -157,10 +157,10 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 	facts.HTTP = m.Facts
 	c.recause(&facts)
 	v := i.walk(c, &facts)
-	if m.End == http.Client {
+	if m.End == http.Client && !c.cut {
 		c.facts.HTTP = facts.HTTP
 		c.take(v)
-		r.withhold(&v, m)
+		r.withhold(i, c, &v, m)
 		if v.action == policy.Allow && r.withheld == 0 && m.Stream == 0 && i.version.Policy.Mode == policy.Prevent {
 			if r.due == nil {
 				r.due = map[uint64]struct{}{}
@@ -205,9 +205,10 @@ func (r *httpReader) request(i *Inspector, c *conn, m *http.Message) {
 }
 
 // withhold notes where what is blocked begins.
-func (r *httpReader) withhold(v *verdict, m *http.Message) {
+func (r *httpReader) withhold(i *Inspector, c *conn, v *verdict, m *http.Message) {
 	if v.action == policy.Block && r.withheld == 0 {
 		r.withheld = m.Start + 1
+		c.cut = i.version.Policy.Mode == policy.Prevent
 	}
 }
 
@@ -257,9 +258,11 @@ func (r *httpReader) broken(i *Inspector, c *conn, m *http.Message) {
 	facts.HTTP = m.Facts
 	c.recause(&facts)
 	v := i.walk(c, &facts)
-	c.facts.HTTP = facts.HTTP
-	c.take(v)
-	r.withhold(&v, m)
+	if !c.cut {
+		c.facts.HTTP = facts.HTTP
+		c.take(v)
+		r.withhold(i, c, &v, m)
+	}
 	if !i.config.Report.HTTP || m.Reason.Cause() == policy.NotSeen {
 		return
 	}

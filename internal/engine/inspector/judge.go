@@ -109,6 +109,12 @@ func (i *Inspector) judgeAgain(c *conn) {
 		c.told = verdict{} // but it does not know the names, and keeps what it had
 	}
 	i.judge(c)
+	if c.cut && i.version.Policy.Mode == policy.Prevent && c.judged.action != policy.Block {
+		c.judged = verdict{
+			tables: i.version.Tables, rule: noRule, shadowRule: noRule, matched: noRule,
+			action: policy.Block, reason: policy.ReasonKept,
+		}
+	}
 	i.settle(c)
 }
 
