@@ -19,7 +19,7 @@ export TESTFLAGS ?=
 BENCH     ?= .
 FUZZTIME  ?= 10s
 TIMES     ?= 100
-DURATION  ?= 20m
+DURATION  ?=
 
 .PHONY: help
 help: ## list the tasks
@@ -48,6 +48,10 @@ test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20
 .PHONY: survival
 survival: build ## end and start the Collector in every way under traffic, TIMES (100) each
 	go test ./test/e2e -run TestSurvival -count=1 -v -timeout 60m -times $(TIMES)
+
+.PHONY: mixed
+mixed: build ## clients of every kind through the hold, while all happens to the Collector, for DURATION (10m), as root
+	go test ./test/e2e -run '^TestMixed$$' -count=1 -v -timeout 120m -mixed $(or $(DURATION),10m)
 
 .PHONY: subscribers
 subscribers: build ## a hundred follow 20,000 events a second over the API for a minute, ten of them stuck; as root
@@ -119,9 +123,9 @@ bench-go: ## the benchmarks of the Go packages; BENCH=regexp selects
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: soak
-soak: ## a million connections at the highest rate for DURATION, as root
+soak: ## a million connections at the highest rate for DURATION (20m), as root
 	go build -o bin/bench ./test/bench
-	bin/bench -soak $(DURATION)
+	bin/bench -soak $(or $(DURATION),20m)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)

@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 
 # command:package pairs; a package is installed when its command is missing.
-test_tools=(ip:iproute2 nft:nftables dig:bind9-dnsutils tcpdump:tcpdump jq:jq ping:iputils-ping nc:netcat-openbsd)
+test_tools=(ip:iproute2 nft:nftables dig:bind9-dnsutils tcpdump:tcpdump jq:jq ping:iputils-ping nc:netcat-openbsd
+  curl:curl git:git ssh:openssh-client)
 # Installing these starts services, which is nobody's wish on his own machine: tests
 # that want them are skipped there.
 server_tools=(nginx:nginx-light unbound:unbound sshd:openssh-server)

@@ -61,6 +61,13 @@ func TestHoldPrograms(t *testing.T) {
 				}
 			})
 			p.nothingWaits(t)
+			if t.Failed() {
+				for _, r := range p.w.records(t) {
+					if strings.HasPrefix(r.str("weir.reason"), "error.") {
+						t.Logf("%s %s %s", r.event, r.body, r.str("weir.reason"))
+					}
+				}
+			}
 		})
 	}
 }
