@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 # One processor, and an emulated one: what measures time, needs many interfaces,
 # routes or policies, or tests a test, is left to machines that are quick, and the
 # kernel is compared with the references on fewer packets.
-skipped='^(TestMany|TestLarge|TestClassBench|TestMutants|TestSwapTestSees|TestForeignPins)'
+skipped='^(TestMany|TestLarge|TestClassBench|TestMutants|TestHoldMutants|TestSwapTestSees|TestForeignPins)'
 fewer='-weir.frames=20000 -weir.sequences=300'
 # Lives of the Collector: enforced with it dead, unloaded, its own exports, reset; and
 # devices that few kernels in use for tests have: VLANs, VRFs, VXLAN.
