@@ -42,12 +42,12 @@ enum mutant {
   MUTANT_HELD_ANY_EPOCH = 29, // what is sent on may be another connection's
   MUTANT_HELD_RESENT = 30,    // what is sent again of what passed is not held
   MUTANT_HELD_ANYWHERE = 31,  // ... or is said before its SYN is answered, or after its end
-  // ... and these by others.
+  // Of sockets, and of the XDP program.
   MUTANT_NO_OWN_SOCKETS = 32, // a socket that is known to be Weir's own is judged as any
   MUTANT_XDP_ANY_TABLES = 33, // what an earlier policy blocked is dropped early
   MUTANT_XDP_ANY_SYN = 34,    // ... and a SYN that may open the tuple anew
   MUTANT_XDP_ANY_HOOK = 35,   // ... and counted where it was counted before
-  // ... and these by those against the reference.
+  // These are noticed by those against the reference.
   MUTANT_TURNED = 36,      // a SYN against a connection's direction is not judged
   MUTANT_NOT_RESUMED = 37, // a connection whose reset nobody took stays over
 };

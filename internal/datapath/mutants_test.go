@@ -97,8 +97,8 @@ func setMutantOf(t *testing.T, p *ebpf.Program, number int) {
 	t.Fatal("the programs have no variables")
 }
 
-// TestMutants: the differential tests notice each fault within the share of frames
-// or sequences that is run by default, and nothing where there is none.
+// TestMutants: the differential tests notice each fault within the frames that are run
+// by default, or four times the sequences, and nothing where there is none.
 func TestMutants(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
