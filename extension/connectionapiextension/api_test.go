@@ -243,6 +243,10 @@ func TestEvaluate(t *testing.T) {
 		`{"destination": "192.0.2.2:22"}`:         http.StatusUnprocessableEntity,
 		`{"colour": 1}`:                           http.StatusBadRequest,
 		`[]`:                                      http.StatusBadRequest,
+		`null`:                                    http.StatusBadRequest,
+		`{"direction": null}`:                     http.StatusBadRequest,
+		`{"tls": {"server_name": null}}`:          http.StatusBadRequest,
+		`{"names": ["a.example", null]}`:          http.StatusBadRequest,
 		strings.Repeat(`{"http":`, 20_000):        http.StatusBadRequest,
 	} {
 		a := b.call("POST", "/v1/evaluate", body)

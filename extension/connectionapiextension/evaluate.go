@@ -11,7 +11,7 @@ import (
 // postEvaluate asks the policy in force about a connection that need not be there.
 func (a *api) postEvaluate(w http.ResponseWriter, r *http.Request) error {
 	var question policy.Question
-	if err := readJSON(r, &question); err != nil {
+	if err := readJSON(r, &question, ""); err != nil {
 		return err
 	}
 	d, err := a.document()

@@ -101,15 +101,6 @@ func (a *api) putPolicy(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, told)
 }
 
-// bodyError is that of a body that could not be read: it is too long, or too slow.
-func bodyError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return err
-	}
-	return &callError{http.StatusRequestTimeout, "the body did not come: " + err.Error(), nil}
-}
-
 // readReplacement reads what stands beside the body.
 func readReplacement(r *http.Request) (change connectionpolicyextension.Replacement, err error) {
 	query := r.URL.Query()

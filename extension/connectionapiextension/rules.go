@@ -77,7 +77,7 @@ func (a *api) postTemporaryRule(w http.ResponseWriter, r *http.Request) error {
 		return errNoPolicy
 	}
 	var asked apiclient.NewTemporaryRule
-	if err := readJSON(r, &asked); err != nil {
+	if err := readJSON(r, &asked, "rule"); err != nil {
 		return err
 	}
 	ttl, err := time.ParseDuration(asked.For)

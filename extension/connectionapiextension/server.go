@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -209,24 +208,4 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.Encode(value) // an error is the other end's going
-}
-
-// readJSON reads a body that holds one value, and no key that it does not know.
-func readJSON(r *http.Request, value any) error {
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(value)
-	if err == nil {
-		if _, err = decoder.Token(); err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = errors.New("there is something after the value")
-		}
-	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return err
-	}
-	return badRequest("read the body as JSON: %.300v", err)
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/bpf"
 	"github.com/weirnet/weir/internal/nstest"
@@ -23,12 +24,40 @@ import (
 // struct flow, and one more counter.
 func earlierWeir(t *testing.T) (current func()) {
 	t.Helper()
+	endSockets(t)
 	loadPrograms = func() (*ebpf.CollectionSpec, error) {
 		return ebpf.LoadCollectionSpec("testdata/other_layout.o")
 	}
 	current = func() { loadPrograms = bpf.LoadConnections }
 	t.Cleanup(current)
 	return current
+}
+
+// endSockets ends what earlier tests left closing: of connections that are open Open
+// makes entries, which this package cannot write with the layout of another version.
+func endSockets(t *testing.T) {
+	t.Helper()
+	for limit := time.Now().Add(90 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		open, err := connectedSockets(newPaths(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(open) == 0 {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("they are still open: %v", open)
+		}
+		sockets, err := netlink.SocketDiagTCP(unix.AF_INET)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range sockets {
+			local := &net.TCPAddr{IP: s.ID.Source, Port: int(s.ID.SourcePort)}
+			remote := &net.TCPAddr{IP: s.ID.Destination, Port: int(s.ID.DestinationPort)}
+			netlink.SocketDestroy(local, remote) // or it ends by itself
+		}
+	}
 }
 
 // talk is a UDP conversation over a veth pair whose far end is the test itself:
