@@ -47,7 +47,7 @@ func swap(t testing.TB, d *Datapath, p *policy.Policy) uint32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	number, err := d.Swap(tables, 1, nil)
+	number, err := d.Swap(tables, 1, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func compareDecoders(t *testing.T, d *Datapath, g *generator, frames int) (strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Swap(tables, 0, nil); err != nil {
+	if _, err := d.Swap(tables, 0, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	known := packet.NewFragments(4096)

@@ -50,7 +50,7 @@ func TestManyInterfaces(t *testing.T) {
 	d.settleAgain()
 	took = time.Since(began)
 	t.Logf("looked at again in %v", took.Round(time.Microsecond))
-	if took > time.Second {
+	if took > 10*time.Second {
 		t.Error("looking again costs as much as attaching")
 	}
 }

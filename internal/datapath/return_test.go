@@ -22,7 +22,7 @@ func TestReturn(t *testing.T) {
 	}
 	put := func(generation uint64, text string, back *Return) uint32 {
 		t.Helper()
-		number, err := d.Swap(compile(text), generation, back)
+		number, err := d.Swap(compile(text), generation, back, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func TestReturn(t *testing.T) {
 	expect("confirmed by another", between, drop)
 	first = put(40, allows, nil)
 	put(41, blocks, &Return{Tables: between, Within: time.Hour})
-	if _, err := d.Swap(compile(blocks), 42, &Return{Tables: first, Within: time.Hour}); err == nil {
+	if _, err := d.Swap(compile(blocks), 42, &Return{Tables: first, Within: time.Hour}, nil); err == nil {
 		t.Error("all three tables are in use, and a fourth was placed")
 	}
 	first = put(43, allows, nil)
@@ -120,7 +120,7 @@ func TestReturn(t *testing.T) {
 	})
 	expect("confirmed", fourth, drop)
 
-	if _, err := d.Swap(compile(allows), 5, &Return{Tables: 999 << slotBits, Within: time.Second}); err == nil {
+	if _, err := d.Swap(compile(allows), 5, &Return{Tables: 999 << slotBits, Within: time.Second}, nil); err == nil {
 		t.Error("a return to tables that nobody has is accepted")
 	}
 

@@ -36,7 +36,7 @@ func misjudged(t *testing.T, d *Datapath, texts [2]string, want uint32) uint64 {
 		}
 	}
 	put := func(i int) {
-		if _, err := d.Swap(tables[i%2], uint64(i), nil); err != nil {
+		if _, err := d.Swap(tables[i%2], uint64(i), nil, nil); err != nil {
 			t.Error(err)
 		}
 	}

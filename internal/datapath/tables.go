@@ -26,8 +26,9 @@ var tableMaps = []string{
 // slot before the number changes. The oldest of the earlier tables give way to
 // the next Swap (Held).
 //
-// Where back is not nil, the kernel returns to earlier tables by itself.
-func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return) (uint32, error) {
+// Where back is not nil, the kernel returns to earlier tables by itself. announce, if
+// not nil, hears the number before there can be an entry with it.
+func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return, announce func(tables uint32)) (uint32, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	if back != nil && !slices.Contains(d.slots[:], back.Tables) {
@@ -50,6 +51,9 @@ func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return) (
 	d.slots[slot] = next
 	if err := d.noteReturn(); err != nil {
 		return 0, err
+	}
+	if announce != nil {
+		announce(next)
 	}
 	if err := d.putInForce(next, back); err != nil {
 		return 0, err

@@ -148,7 +148,7 @@ func (r *trial) compare(t testing.TB) string {
 func (r *trial) swap(t testing.TB, number int, always bool) {
 	p := r.policies[number]
 	if always || r.inForce != number {
-		if _, err := r.datapath.Swap(p.tables, 1, nil); err != nil {
+		if _, err := r.datapath.Swap(p.tables, 1, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		r.inForce = number

@@ -77,7 +77,8 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		return err
 	}
 	e.saveMatches(e.data.Victim(back))
-	if v.tables, err = e.data.Swap(tables, generation, back); err != nil {
+	if _, err = e.data.Swap(tables, generation, back, func(tables uint32) { e.versions.announce(v, tables) }); err != nil {
+		e.versions.withdraw(v)
 		e.look.await(false)
 		return err
 	}

@@ -288,6 +288,50 @@ func TestMatchesOutliveSwaps(t *testing.T) {
 	t.Errorf("rules %+v, want 5 matches", totals.Rules)
 }
 
+// TestKnownAtOnce: the first records that a policy gives rise to bear its generation and
+// its rule.
+func TestKnownAtOnce(t *testing.T) {
+	const text = noLoopback + "rules: [{name: all, action: allow}]"
+	e, c := start(t, text, func(c *Config) { c.MaxEntries = 1 << 16 })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			conn, err := net.Dial("udp", "127.0.0.1:9") // each from a port of its own
+			if err != nil {
+				done <- err
+				return
+			}
+			conn.Write([]byte("x"))
+			conn.Close()
+		}
+		done <- nil
+	}()
+	for i := range 50 {
+		if err := e.Apply(uint64(i+2), load(t, text), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	c.shutDown()
+	generations := map[uint64]bool{}
+	for _, r := range c.records {
+		if r.Kind != telemetry.ConnectionStart || r.Tuple.Protocol != packet.UDP {
+			continue
+		}
+		generations[r.Judgement.Generation] = true
+		if r.Judgement.Generation == 0 || r.Judgement.Rule != "all" {
+			t.Fatalf("a record without its policy: %+v", r)
+		}
+	}
+	if len(generations) < 20 {
+		t.Errorf("connections began under %d policies only", len(generations))
+	}
+}
+
 func TestWouldCut(t *testing.T) {
 	p := load(t, "mode: prevent\nrules: [{name: ssh, action: allow, direction: inbound, layer3: {source: 192.0.2.0/24}, layer4: {tcp: 22}}]")
 	inbound := func(source string) packet.Tuple {

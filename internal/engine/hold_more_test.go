@@ -142,7 +142,7 @@ rules:
   - {name: no-secrets, action: block, layer7: {http: {paths: /no}}}
   - {name: no-old-tls, action: block, layer7: {tls: {versions: "1.0"}}}
   - {name: rest, action: allow}
-`, func(c *Config) { c.Inspect.MaxWait = 200 * time.Millisecond })
+`, func(c *Config) { c.Inspect.MaxWait = time.Second })
 	for name, lines := range map[string][]string{
 		"SMTP":   {"220 mail.example ESMTP\r\n", "EHLO me\r\n", "250-mail.example\r\n250 SIZE\r\n", "MAIL FROM:<a@b>\r\n"},
 		"MySQL":  {"\x4a\x00\x00\x00\x0a8.0.36\x00" + strings.Repeat("\x01", 67), "\x20\x00\x00\x01" + strings.Repeat("\x02", 32), "\x07\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00"},
@@ -159,11 +159,11 @@ rules:
 				ends[from].say(len(said[from]), []byte(line))
 				said[from] += line
 				within(t, fmt.Sprintf("%q", line), func() bool { got, _ := ends[to].heard(); return got == said[from] })
-				if took := time.Since(began); took > 150*time.Millisecond {
+				if took := time.Since(began); took > 800*time.Millisecond {
 					t.Errorf("%q took %v", line, took)
 				}
 			}
-			time.Sleep(400 * time.Millisecond) // longer than anything is held
+			time.Sleep(1200 * time.Millisecond) // longer than anything is held
 			client.say(len(said[1]), []byte("QUIT\r\n"))
 			within(t, "what comes late", func() bool { got, _ := server.heard(); return got == said[1]+"QUIT\r\n" })
 			if _, reset := client.heard(); reset {

@@ -49,13 +49,33 @@ type versions struct {
 	current  *version
 }
 
-func (v *versions) add(n *version) {
+// announce makes one known that is about to come into force under a number: events
+// that refer to it may be read before Swap returns.
+func (v *versions) announce(n *version, tables uint32) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	n.tables = tables
+	v.put(n)
+}
+
+// withdraw lets one be forgotten that did not come into force.
+func (v *versions) withdraw(n *version) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n.replaced = time.Now()
+}
+
+func (v *versions) put(n *version) {
 	if v.byTables == nil {
 		v.byTables = map[uint32]*version{}
 	}
 	v.byTables[n.tables] = n
+}
+
+func (v *versions) add(n *version) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.put(n)
 	if v.current != nil {
 		v.current.replaced = time.Now()
 	}
@@ -66,11 +86,8 @@ func (v *versions) add(n *version) {
 func (v *versions) remember(n *version) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.byTables == nil {
-		v.byTables = map[uint32]*version{}
-	}
 	n.replaced = time.Now()
-	v.byTables[n.tables] = n
+	v.put(n)
 }
 
 // find returns nil for tables of an earlier process that the kernel has no more.

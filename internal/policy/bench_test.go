@@ -144,3 +144,46 @@ func BenchmarkWalk1000Rules(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLayer7 judges a request by many rules about paths, and the connection before
+// there is one.
+func BenchmarkLayer7(b *testing.B) {
+	for _, n := range []int{100, 1_000, 10_000} {
+		var text strings.Builder
+		text.WriteString("mode: prevent\nrules:\n")
+		for i := range n {
+			fmt.Fprintf(&text, "- {name: no-%d, action: block, layer4: {tcp: 5001}, layer7: {http: {hosts: h%d.example, paths: /no/%d/**}}}\n", i, i%7, i)
+		}
+		text.WriteString("- {name: pages, action: allow, layer4: {tcp: 5001}, layer7: {http: {paths: /page}}}\n")
+		p, _, err := policy.Load(policy.Document{Name: "p", Content: []byte(text.String())})
+		if err != nil {
+			b.Fatal(err)
+		}
+		opened := &policy.Facts{Direction: policy.Inbound, Protocol: 6, SourcePort: 40000, DestinationPort: 5001}
+		request := *opened
+		request.Application = policy.Is(policy.AppHTTP)
+		request.HTTP = policy.HTTPFacts{Host: policy.Is("h1.example"), Path: policy.Is("/page"), Method: policy.Is("GET"), Version: policy.Is("1.1")}
+		x := policy.NewIndex(p)
+		for _, facts := range []struct {
+			name string
+			of   *policy.Facts
+		}{{"opened", opened}, {"request", &request}} {
+			b.Run(fmt.Sprintf("walk/%s/%d", facts.name, n), func(b *testing.B) {
+				for b.Loop() {
+					p.Walk(facts.of)
+				}
+			})
+			b.Run(fmt.Sprintf("index/%s/%d", facts.name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					x.Walk(facts.of)
+				}
+			})
+		}
+		b.Run(fmt.Sprintf("build/%d", n), func(b *testing.B) {
+			for b.Loop() {
+				policy.NewIndex(p)
+			}
+		})
+	}
+}

@@ -182,7 +182,7 @@ func TestLoadBounds(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %.300v, want %s", err, tt.want)
 			}
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute { // what is not bounded takes hours
 				t.Errorf("took %v", took)
 			}
 		})

@@ -51,6 +51,18 @@ func (f *Facts) speaks(apps Application) truth {
 // name, the question. Only where it cannot say anything does the name count that
 // DNS answered its address for.
 func matchDomains(set *NameSet, f *Facts) truth {
+	name, want, says := f.saidName()
+	switch says.can {
+	case isTrue:
+		return ask(name, want, set.Match)
+	case isFalse:
+		return truthOf(set.MatchAny(f.Names))
+	}
+	return says
+}
+
+// saidName is the name that the connection says, and whether it says one at all.
+func (f *Facts) saidName() (name Fact[string], want FactSet, says truth) {
 	// The name that is told first in this list counts, since DNS over TLS has two.
 	said := [...]struct {
 		apps Application
@@ -64,13 +76,11 @@ func matchDomains(set *NameSet, f *Facts) truth {
 	for _, s := range said {
 		switch speaks := f.speaks(s.apps); {
 		case speaks.can == isTrue && s.name.State == Absent, speaks.can == isFalse:
-		case speaks.can == isTrue:
-			return ask(s.name, s.want, set.Match)
 		default:
-			return speaks
+			return s.name, s.want, speaks
 		}
 	}
-	return truthOf(set.MatchAny(f.Names))
+	return name, 0, no
 }
 
 func (h *HTTP) match(f *Facts) truth {

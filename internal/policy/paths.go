@@ -16,9 +16,10 @@ type PathSet struct {
 }
 
 // pathPattern begins with a prefix, by which most paths are told from it in no time.
+// segments are the whole ones in it; "" where there are none.
 type pathPattern struct {
-	prefix string
-	re     *regexp.Regexp
+	prefix, segments string
+	re               *regexp.Regexp
 }
 
 func (p pathPattern) match(path string) bool {
@@ -121,10 +122,11 @@ func (s *PathSet) add(pattern string) (found, hint string) {
 		return quote(pattern) + " " + err.Error() + ": requests with such a path are malformed", ""
 	}
 	prefix, rest, _ := strings.Cut(normal, "*")
+	segments := prefix[:max(strings.LastIndexByte(prefix, '/'), 0)]
 	if strings.HasPrefix(rest, "*") {
 		prefix = strings.TrimSuffix(prefix, "/") // globExpression
 	}
-	s.patterns = append(s.patterns, pathPattern{strings.Clone(prefix), regexp.MustCompile(globExpression(normal))})
+	s.patterns = append(s.patterns, pathPattern{strings.Clone(prefix), strings.Clone(segments), regexp.MustCompile(globExpression(normal))})
 	return "", ""
 }
 

@@ -60,12 +60,17 @@ func (p *Policy) Walk(f *Facts) Decision {
 	if p.Empty() {
 		return Decision{Action: Allow, Index: -1}
 	}
-	w := walk{policy: p, facts: f, answer: Decision{Index: -1}}
+	return p.walkTwice(f, nil)
+}
+
+// walkTwice tries the rules that an index has found, or all.
+func (p *Policy) walkTwice(f *Facts, found *Index) Decision {
+	w := walk{policy: p, facts: f, found: found, answer: Decision{Index: -1}}
 	w.run()
 	if !w.sawShadow {
 		return w.answer
 	}
-	second := walk{policy: p, facts: f, shadows: true, answer: Decision{Index: -1}}
+	second := walk{policy: p, facts: f, found: found, shadows: true, answer: Decision{Index: -1}}
 	second.run()
 	d := w.answer
 	if second.answer.Action == 0 || second.answer.Early {
@@ -86,6 +91,7 @@ func one(a Action) actions { return 1 << a }
 type walk struct {
 	policy *Policy
 	facts  *Facts
+	found  *Index // nil: all rules are tried
 	// shadows: shadow rules count like others.
 	shadows bool
 	// sawShadow: a shadow rule was passed that might have answered.
@@ -102,22 +108,37 @@ type walk struct {
 // run tries the rules in order until one decides. Once a rule is undecided, the
 // walk goes on as if it were false, to see whether all ways lead to one action.
 func (w *walk) run() {
-	index := -1
+	first, ended := w.runSafeguards()
+	switch {
+	case ended:
+		return
+	case w.found != nil:
+		ended = w.found.run(w, first)
+	default:
+		for i := range w.policy.Rules {
+			if ended = w.step(&w.policy.Rules[i], first+i); ended {
+				break
+			}
+		}
+	}
+	if !ended {
+		w.end(w.policy.defaultAction(), nil, -1, ReasonDefault)
+	}
+}
+
+// runSafeguards tries those that are switched on. first is the index of the user's
+// first rule.
+func (w *walk) runSafeguards() (first int, ended bool) {
 	for i, on := range w.policy.Safeguards.on() {
 		if !on {
 			continue
 		}
-		index++
-		if w.step(&safeguardRules[i], index) {
-			return
+		if w.step(&safeguardRules[i], first) {
+			return 0, true
 		}
+		first++
 	}
-	for i := range w.policy.Rules {
-		if w.step(&w.policy.Rules[i], index+1+i) {
-			return
-		}
-	}
-	w.end(w.policy.defaultAction(), nil, -1, ReasonDefault)
+	return first, false
 }
 
 // step tries one rule and says whether the walk ends there.

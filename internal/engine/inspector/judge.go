@@ -22,9 +22,10 @@ type Version struct {
 // version is a policy with what is asked of it at every judgement.
 type version struct {
 	Version
+	index   *policy.Index
 	shadows []bool // of the walked rules, which are shadow rules
 	// promoted has the shadow rules as ordinary ones; nil without any.
-	promoted *policy.Policy
+	promoted *policy.Index
 	aging    bool // it has duration rules
 	learns   bool // it asks for names that DNS answered
 	// certificates: it asks for those.
@@ -58,7 +59,10 @@ func (v *verdict) wantsLogin() bool {
 // of them.
 func (i *Inspector) SetPolicy(v Version, now time.Time) {
 	i.now = now
-	n := &version{Version: v, promoted: v.Policy.WithShadows()}
+	n := &version{Version: v, index: policy.NewIndex(v.Policy)}
+	if p := v.Policy.WithShadows(); p != nil {
+		n.promoted = policy.NewIndex(p)
+	}
 	walked := v.Policy.Walked()
 	for k := range walked {
 		n.shadows = append(n.shadows, walked[k].Shadow)
@@ -142,7 +146,7 @@ func (i *Inspector) walk(c *conn, f *policy.Facts) verdict {
 		judged.Application, judged.HTTP, judged.TLS, judged.DNS, judged.SSH = s.Application, s.HTTP, s.TLS, s.DNS, s.SSH
 		f = &judged
 	}
-	d := i.version.Policy.Walk(f)
+	d := i.version.index.Walk(f)
 	v.action, v.reason = d.Action, d.Reason
 	v.wanted, v.shadowWanted = d.Wanted, d.ShadowWanted
 	if d.Index >= 0 {
