@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/bpf"
@@ -99,8 +100,10 @@ func (d *Datapath) ReadHeld(handle func([]Held)) error {
 		return errors.New("read packets that are held: SetHold was not called")
 	}
 	defer h.reads.Done()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	if err := preferThread(); err != nil {
+		d.log.Debug("The thread that reads packets which wait is scheduled as any other.", zap.Error(err))
+	}
 	r := newHeldReader(d, h)
 	err := r.read(handle)
 	// Whoever reads next has a second for it, in which packets wait in the device.
