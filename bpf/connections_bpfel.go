@@ -147,7 +147,9 @@ const (
 	ConnectionsCounterCOUNT_HELD_UNANSWERED_PASSED  ConnectionsCounter = 36
 	ConnectionsCounterCOUNT_HELD_UNANSWERED_DROPPED ConnectionsCounter = 37
 	ConnectionsCounterCOUNT_HELD_OVER_DROPPED       ConnectionsCounter = 38
-	ConnectionsCounterCOUNT_MAX                     ConnectionsCounter = 39
+	ConnectionsCounterCOUNT_HELD_COPIED             ConnectionsCounter = 39
+	ConnectionsCounterCOUNT_HELD_COPY_FAILED        ConnectionsCounter = 40
+	ConnectionsCounterCOUNT_MAX                     ConnectionsCounter = 41
 )
 
 type ConnectionsDatagram struct {
@@ -389,9 +391,10 @@ type ConnectionsFragmentLock struct {
 type ConnectionsHoldFlags uint32
 
 const (
-	ConnectionsHoldFlagsHOLD_ON       ConnectionsHoldFlags = 1
-	ConnectionsHoldFlagsHOLD_OPENING  ConnectionsHoldFlags = 2
-	ConnectionsHoldFlagsHOLD_CUTS_UDP ConnectionsHoldFlags = 4
+	ConnectionsHoldFlagsHOLD_ON         ConnectionsHoldFlags = 1
+	ConnectionsHoldFlagsHOLD_OPENING    ConnectionsHoldFlags = 2
+	ConnectionsHoldFlagsHOLD_CUTS_UDP   ConnectionsHoldFlags = 4
+	ConnectionsHoldFlagsHOLD_TELLS_FULL ConnectionsHoldFlags = 8
 )
 
 type ConnectionsHoldState struct {
@@ -432,7 +435,7 @@ type ConnectionsLook struct {
 	Priority   [2]uint32
 	Macs       [2][12]uint8
 	Done       uint32
-	Pad        uint32
+	AnswersBy  uint32
 }
 
 type ConnectionsLookWanted uint32
@@ -608,6 +611,7 @@ const (
 	ConnectionsSettleFlagsSETTLE_DONE        ConnectionsSettleFlags = 2
 	ConnectionsSettleFlagsSETTLE_SOURCE      ConnectionsSettleFlags = 4
 	ConnectionsSettleFlagsSETTLE_DESTINATION ConnectionsSettleFlags = 8
+	ConnectionsSettleFlagsSETTLE_ANSWERS     ConnectionsSettleFlags = 16
 )
 
 type ConnectionsSettleResult uint32

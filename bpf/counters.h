@@ -51,8 +51,10 @@ enum counter {
   COUNT_HELD_UNANSWERED_PASSED = 36, // before their SYN was answered, and on_error says what then
   COUNT_HELD_UNANSWERED_DROPPED = 37,
   COUNT_HELD_OVER_DROPPED = 38, // after their end
+  COUNT_HELD_COPIED = 39,       // passed, and user space has a copy
+  COUNT_HELD_COPY_FAILED = 40,  // it could not be given one: dropped
 #ifdef WEIR_OTHER_LAYOUT
-  COUNT_OTHER_LAYOUT = 39,
+  COUNT_OTHER_LAYOUT = 41,
 #endif
   COUNT_MAX,
 };

@@ -25,6 +25,8 @@ enum handle_flags {
   HANDLE_DROPPED = 1 << 3, // it is only to be known that it is not away any more
   HANDLE_TURNED = 1 << 4,  // it goes to the sender
   HANDLE_PART = 1 << 5,    // the beginning of a packet that is still away
+  // Set by the kernel: the packet has passed, and this is a copy.
+  HANDLE_COPY = 1 << 6,
 };
 
 // Named here so that the compiler describes them to the Go bindings.
@@ -95,6 +97,39 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, stru
   __sync_fetch_and_add(&l->away, are_cut ? p->packets : 1);
   count(COUNT_HELD);
   return bpf_redirect(h->device, 0);
+}
+
+// Whether p passes and user space is to have a copy: nothing that the destination says
+// is judged by the policy in force, and it overtakes nothing.
+static __always_inline __u32 is_answer(const struct flow *f, const struct look *l,
+                                       const struct packet *p, __u32 end, __u32 drains,
+                                       const struct hold_state *h) {
+  return l && l->answers_by && end == DESTINATION && !drains && p->network &&
+         f->verdict == ALLOWED && (h->flags & HOLD_TELLS_FULL) &&
+         (l->answers_by == f->tables || MUTANT(ANSWERS_ANY_TABLES));
+}
+
+// Sends a copy to user space. Returns what the program is to return: what user space
+// cannot have a copy of is dropped, and sent again, for it not to miss any.
+static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f, __u32 egress,
+                                     const struct hold_state *h) {
+  struct hold_handle handle = {
+      .id = f->id,
+      .where = skb->ifindex << 8 | HANDLE_DESTINATION | HANDLE_COPY | (egress ? HANDLE_EGRESS : 0),
+  };
+  __u8 macs[HANDLE_BYTES];
+  if (skb->ifindex >= MAX_HANDLED || bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)) ||
+      bpf_skb_store_bytes(skb, 0, &handle, HANDLE_BYTES, 0)) {
+    count(COUNT_HELD_COPY_FAILED);
+    return TC_ACT_SHOT;
+  }
+  __u32 failed = !!bpf_clone_redirect(skb, h->device, 0);
+  if (failed || bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0)) {
+    count(COUNT_HELD_COPY_FAILED);
+    return TC_ACT_SHOT;
+  }
+  count(COUNT_HELD_COPIED);
+  return PASS;
 }
 
 // Whether p may pass although its connection is held: it has nothing that could be
@@ -177,6 +212,8 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
     return PASS;
   if (!reads)
     return answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
+  if (is_answer(f, l, p, end, drains, h))
+    return copy_over(skb, f, w->arrival & ARRIVES_EGRESS, h);
   l = held_look(k, f);
   if (!l) {
     count(COUNT_LOOKS_FULL);

@@ -158,6 +158,7 @@ const (
 	HoldHandleFlagsHANDLE_DROPPED     HoldHandleFlags = 8
 	HoldHandleFlagsHANDLE_TURNED      HoldHandleFlags = 16
 	HoldHandleFlagsHANDLE_PART        HoldHandleFlags = 32
+	HoldHandleFlagsHANDLE_COPY        HoldHandleFlags = 64
 )
 
 type HoldHoldHandle struct {
@@ -195,7 +196,7 @@ type HoldLook struct {
 	Priority   [2]uint32
 	Macs       [2][12]uint8
 	Done       uint32
-	Pad        uint32
+	AnswersBy  uint32
 }
 
 type HoldOpeningBudget struct {

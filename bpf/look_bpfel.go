@@ -141,7 +141,7 @@ type LookLook struct {
 	Priority   [2]uint32
 	Macs       [2][12]uint8
 	Done       uint32
-	Pad        uint32
+	AnswersBy  uint32
 }
 
 type LookOpeningBudget struct {

@@ -14,6 +14,7 @@ enum settle_flags {
   SETTLE_DONE = 1 << 1,        // nothing more is looked for
   SETTLE_SOURCE = 1 << 2,      // the window and credit of an end are valid: << end
   SETTLE_DESTINATION = 1 << 3, //
+  SETTLE_ANSWERS = 1 << 4,     // with a window: `tables` judge nothing that the destination sends
 };
 
 enum settle_result {
@@ -152,6 +153,7 @@ static __always_inline void settle_look(const struct flow_key *k, struct flow *f
   struct look *l = bpf_map_lookup_elem(&looks, k);
   if (!l || l->id != f->id)
     return;
+  l->answers_by = (s->flags & SETTLE_ANSWERS) && s->tables == f->tables ? f->tables : 0;
   for (int end = 0; end < 2; end++) {
     if (!(s->flags & (SETTLE_SOURCE << end)))
       continue;

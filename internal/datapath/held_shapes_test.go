@@ -455,8 +455,17 @@ func TestHoldMutants(t *testing.T) {
 		{29, "what is sent on may be another connection's", true},
 		{30, "what is sent again is not held", false},
 		{31, "what is held may be said at any time", false},
+		{38, "answers pass by an earlier policy", false},
 	} {
 		t.Run(m.name, func(t *testing.T) {
+			if m.number == 38 {
+				a := newAnswering(t, "tcp4", false)
+				setMutantOf(t, a.d.hold.programs.Hold, m.number)
+				if answersWait(a) == "" {
+					t.Error("it is not noticed")
+				}
+				return
+			}
 			s := newStranger(t, needsFacts, nil)
 			setMutantOf(t, s.d.hold.programs.Hold, m.number)
 			var wrong string

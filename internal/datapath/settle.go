@@ -60,6 +60,10 @@ type Settlement struct {
 	// no effect on a connection that is not looked into, or of which nothing was
 	// copied yet.
 	Windows [2]*Window
+	// AnswersPass: by the policy of Tables nothing is judged that the destination says. It
+	// goes on at once, and a copy of it to ReadHeld. It counts with Windows, of a connection
+	// that is held, until the next Settlement that has some, or another policy.
+	AnswersPass bool
 	// Done: nothing more is looked for. No copy is made any more, and if the
 	// connection is over its EventEnd is sent at once.
 	Done bool
@@ -169,6 +173,9 @@ func fillSettlement(k *bpf.ConnectionsSettlement, s *Settlement) error {
 	}
 	if s.Done {
 		k.Flags |= uint32(bpf.ConnectionsSettleFlagsSETTLE_DONE)
+	}
+	if s.AnswersPass {
+		k.Flags |= uint32(bpf.ConnectionsSettleFlagsSETTLE_ANSWERS)
 	}
 	for end, w := range s.Windows {
 		if w == nil {

@@ -133,6 +133,8 @@ var counterNames = map[bpf.ConnectionsCounter]string{
 	bpf.ConnectionsCounterCOUNT_HELD_UNANSWERED_PASSED:  "held_unanswered_passed",
 	bpf.ConnectionsCounterCOUNT_HELD_UNANSWERED_DROPPED: "held_unanswered_dropped",
 	bpf.ConnectionsCounterCOUNT_HELD_OVER_DROPPED:       "held_over_dropped",
+	bpf.ConnectionsCounterCOUNT_HELD_COPIED:             "held_copied",
+	bpf.ConnectionsCounterCOUNT_HELD_COPY_FAILED:        "held_copy_failed",
 	bpf.ConnectionsCounterCOUNT_XDP_DROPPED:             "xdp_dropped",
 }
 

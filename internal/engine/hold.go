@@ -58,6 +58,12 @@ func (l *look) held(batch []datapath.Held) {
 	for i := range batch {
 		h := &batch[i]
 		k := l.seen[h.ID]
+		if h.Copied {
+			if k != nil && k.hold != nil {
+				l.heldCopy(k, h)
+			}
+			continue
+		}
 		if k == nil && !h.Ended {
 			k = l.lookAt(&h.Copy)
 		}
@@ -75,11 +81,16 @@ func (l *look) held(batch []datapath.Held) {
 		} else {
 			l.heldDatagram(k, h)
 		}
-		l.release(k)
-		if k.hold.ending && !l.inspector.AnswersDue(k.id) {
-			l.end(k)
-		}
+		l.goOn(k)
 		l.ease(h.Time)
+	}
+}
+
+// goOn sends on what may go now, or ends the connection if that is due.
+func (l *look) goOn(k *lookedAt) {
+	l.release(k)
+	if k.hold.ending && !l.inspector.AnswersDue(k.id) {
+		l.end(k)
 	}
 }
 

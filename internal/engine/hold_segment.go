@@ -71,6 +71,18 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	l.showAgain(k, c)
 }
 
+// heldCopy shows a segment to the inspector that has passed. What waits may go on by it.
+func (l *look) heldCopy(k *lookedAt, h *datapath.Held) {
+	c := &h.Copy
+	k.hold.acked, k.hold.hasAcked = c.Acked, c.HasAcked
+	if c.HasAcked[c.End^1] {
+		k.hold.released[c.End].acknowledge(c.Acked[c.End^1])
+	}
+	l.show(k, c)
+	l.showAgain(k, c)
+	l.goOn(k)
+}
+
 // showAgain shows what waits of an end once more, as far as the inspector had no room for
 // it when it came: out of order, behind a hole that the packet at hand has filled. Its
 // sender would send it again one by one, if at all.

@@ -65,6 +65,9 @@ type lookedAt struct {
 	source netip.Addr
 	// wants is what the inspector wants of each end.
 	wants [2]inspector.Window
+	// answersPass: by the policy of tables nothing that the server says is judged.
+	answersPass bool
+	tables      uint32
 	// names are those of the destination when the first packet came.
 	names []string
 	// credit is what the kernel may still copy of each end.

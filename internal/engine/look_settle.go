@@ -37,7 +37,7 @@ func (l *look) settle(s *inspector.Settlement) {
 	if k == nil {
 		return // it is over
 	}
-	k.wants = s.Windows
+	k.wants, k.answersPass, k.tables = s.Windows, s.AnswersPass, s.Tables
 	if k.hold != nil && !k.hold.blocked && s.Action == policy.Block && (k.hold.ending || l.inspector.AnswersDue(s.ID)) {
 		if !k.hold.ending {
 			k.hold.ending, k.hold.endingSince = true, time.Now()
@@ -82,6 +82,9 @@ func (l *look) write() {
 		if !l.settlements[i].Done {
 			for end := range 2 {
 				l.settlements[i].Windows[end] = k.window(end)
+			}
+			if k.answersPass && k.hold != nil && !k.hold.ending {
+				l.settlements[i].AnswersPass, l.settlements[i].Tables = true, k.tables
 			}
 		}
 	}

@@ -69,6 +69,8 @@ type conn struct {
 	// open: the last walk was undecided, whatever the verdict before.
 	open    bool
 	toldApp policy.Application
+	// toldAnswers is Settlement.AnswersPass.
+	toldAnswers bool
 	windows [2]Window // as told
 	skipTo  [2]uint64 // the offset at which Window.Until lies
 	seen    [2]uint64 // the offset behind the furthest byte that came of each end

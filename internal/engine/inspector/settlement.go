@@ -27,6 +27,9 @@ type Settlement struct {
 	// Application is the protocol that the connection began with; 0: not known yet, or
 	// never.
 	Application policy.Application
+	// AnswersPass: of what the server says nothing is judged, and nothing is to be learned
+	// before it arrives.
+	AnswersPass bool
 	// Windows say what is still wanted of each end. Nothing of either: the look into
 	// the connection is over.
 	Windows [2]Window
@@ -51,10 +54,12 @@ const mostSkip = 1 << 28
 func (i *Inspector) settle(c *conn) {
 	windows := [2]Window{i.window(c, client), i.window(c, server)}
 	j := &c.judged
-	if c.told.same(j) && windows[client].same(c.windows[client]) && windows[server].same(c.windows[server]) && c.application == c.toldApp {
+	answersPass := c.letsAnswersPass()
+	if c.told.same(j) && windows[client].same(c.windows[client]) && windows[server].same(c.windows[server]) &&
+		c.application == c.toldApp && answersPass == c.toldAnswers {
 		return
 	}
-	c.told, c.windows, c.toldApp = *j, windows, c.application
+	c.told, c.windows, c.toldApp, c.toldAnswers = *j, windows, c.application, answersPass
 	var at time.Time
 	if c.judgeAt > 0 {
 		at = c.FirstSeen.Add(c.judgeAt)
@@ -62,8 +67,22 @@ func (i *Inspector) settle(c *conn) {
 	i.settlements = append(i.settlements, Settlement{
 		ID: c.ID, Tuple: c.Tuple, Tables: j.tables, Rule: j.rule, ShadowRule: j.shadowRule, Matched: j.matched,
 		Action: j.action, ShadowAction: j.shadowAction, Reason: j.reason, JudgeAt: at,
-		Application: c.application, Windows: windows,
+		Application: c.application, AnswersPass: answersPass, Windows: windows,
 	})
+}
+
+// letsAnswersPass says whether all that the server says may go on unseen: its connection
+// is allowed, and no criterion asks for it. Answers of DNS are to be known before their
+// addresses are used.
+func (c *conn) letsAnswersPass() bool {
+	if c.phase != reading || c.judged.action != policy.Allow || c.Tuple.Protocol != packet.TCP {
+		return false
+	}
+	switch c.reader.(type) {
+	case *httpReader, *textReader:
+		return true
+	}
+	return false
 }
 
 // same says whether two verdicts are told in the same way.
