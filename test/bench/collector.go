@@ -63,6 +63,9 @@ func startCollector(h *host, cpus []int, config collectorConfig) *collector {
 	defer log.Close()
 	c.cmd = exec.Command(config.binary, "--config", file)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
+	// With one processor for itself it would have one thread at work at a time, as it has
+	// on no host with two.
+	c.cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", max(2, len(cpus))))
 	startOn(h, cpus, c.cmd)
 	go func() {
 		c.cmd.Wait()
