@@ -100,18 +100,20 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, stru
 }
 
 // Whether p passes and user space is to have a copy: nothing that the destination says
-// is judged by the policy in force, and it overtakes nothing.
+// is judged by the policy in force, and it overtakes nothing. Of what is long only the
+// beginning does; the rest comes as fast as user space can take it.
 static __always_inline __u32 is_answer(const struct flow *f, const struct look *l,
                                        const struct packet *p, __u32 end, __u32 drains,
                                        const struct hold_state *h) {
   return l && l->answers_by && end == DESTINATION && !drains && p->network &&
-         f->verdict == ALLOWED && (h->flags & HOLD_TELLS_FULL) &&
+         l->credit[DESTINATION] > 0 && f->verdict == ALLOWED && (h->flags & HOLD_TELLS_FULL) &&
          (l->answers_by == f->tables || MUTANT(ANSWERS_ANY_TABLES));
 }
 
 // Sends a copy to user space. Returns what the program is to return: what user space
 // cannot have a copy of is dropped, and sent again, for it not to miss any.
-static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f, __u32 egress,
+static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f, struct look *l,
+                                     const struct packet *p, __u32 egress,
                                      const struct hold_state *h) {
   struct hold_handle handle = {
       .id = f->id,
@@ -128,6 +130,7 @@ static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f
     count(COUNT_HELD_COPY_FAILED);
     return TC_ACT_SHOT;
   }
+  __sync_fetch_and_sub(&l->credit[DESTINATION], p->payload_bytes);
   count(COUNT_HELD_COPIED);
   return PASS;
 }
@@ -213,7 +216,7 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
   if (!reads)
     return answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
   if (is_answer(f, l, p, end, drains, h))
-    return copy_over(skb, f, w->arrival & ARRIVES_EGRESS, h);
+    return copy_over(skb, f, l, p, w->arrival & ARRIVES_EGRESS, h);
   l = held_look(k, f);
   if (!l) {
     count(COUNT_LOOKS_FULL);

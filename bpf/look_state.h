@@ -56,8 +56,8 @@ struct look {
   __u32 priority[2];
   __u8 macs[2][12];
   __u32 done; // user space wants no more
-  // The policy by which what the destination sends passes, with a copy of it to user
-  // space; 0: none, and it waits.
+  // The policy by which what the destination sends passes while there is credit, with a
+  // copy of it to user space; 0: none, and it waits.
   __u32 answers_by;
 };
 

@@ -61,8 +61,9 @@ type Settlement struct {
 	// copied yet.
 	Windows [2]*Window
 	// AnswersPass: by the policy of Tables nothing is judged that the destination says. It
-	// goes on at once, and a copy of it to ReadHeld. It counts with Windows, of a connection
-	// that is held, until the next Settlement that has some, or another policy.
+	// goes on at once, and a copy of it to ReadHeld, as far as the Credit of that end goes.
+	// It counts with Windows, of a connection that is held, until the next Settlement that
+	// has some, or another policy.
 	AnswersPass bool
 	// Done: nothing more is looked for. No copy is made any more, and if the
 	// connection is over its EventEnd is sent at once.

@@ -84,6 +84,7 @@ func (l *look) letGo(k *lookedAt) {
 		return
 	}
 	for end := range k.hold.waiting {
+		l.remembered -= k.hold.released[end].bytes
 		for i := range k.hold.waiting[end] {
 			p := &k.hold.waiting[end][i]
 			l.waits(k, -1, p)

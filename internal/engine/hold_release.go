@@ -33,7 +33,7 @@ func (l *look) release(k *lookedAt) {
 			}
 			l.waits(k, -1, &p)
 			if k.tcp {
-				h.released[end].add(p.seq, p.packet.Payload())
+				l.remember(&h.released[end], p.seq, p.packet.Payload())
 			}
 			l.heldCounts.waited += time.Since(p.came)
 			l.sendOn(p.packet)
@@ -80,7 +80,7 @@ func (l *look) sendBeginning(k *lookedAt, end int, p *heldPacket, until uint32) 
 		l.log.Debug("The beginning of a packet that was held cannot be sent on.", zap.Error(err))
 		return
 	}
-	r.add(p.seq, p.packet.Payload()[:n])
+	l.remember(r, p.seq, p.packet.Payload()[:n])
 }
 
 func (l *look) sendOn(p *datapath.HeldPacket) {

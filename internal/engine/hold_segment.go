@@ -19,12 +19,15 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 			p.end++
 		}
 	}
+	if c.End == 0 && k.answersPass && k.credit[1] < answerCredit/2 {
+		l.list(k)
+	}
 	k.hold.acked, k.hold.hasAcked = c.Acked, c.HasAcked
 	r := &k.hold.released[c.End]
 	if c.HasAcked[c.End^1] {
-		r.acknowledge(c.Acked[c.End^1])
+		l.acknowledge(r, c.Acked[c.End^1])
 	}
-	resent := r.compare(c.Seq, c.Payload)
+	resent, known := r.compare(c.Seq, c.Payload)
 	switch {
 	case resent == another && !l.needsNone(k, c.End):
 		l.heldCounts.suspect++
@@ -36,6 +39,9 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 			l.sendOn(h.Packet())
 			return
 		}
+	case resent == fresh && known > 0 && known < len(c.Payload) && c.Flags&packet.SYN == 0:
+		// The rest is new, and all that is to be judged.
+		c.Seq, c.Payload = c.Seq+uint32(known), c.Payload[known:]
 	}
 	if contradicts(*w, c) && !l.needsNone(k, c.End) {
 		// The inspector may not have the first any more, and would judge the second.
@@ -54,7 +60,7 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 			return
 		}
 	}
-	if len(*w) >= maxHeldPackets || k.hold.bytes >= maxHeldBytes {
+	if !k.hasRoom(c.End, p.seq) {
 		// What is judged is what waits, so that it is not shown either.
 		l.heldCounts.overLimit++
 		l.drop(h.Packet())
@@ -71,12 +77,23 @@ func (l *look) heldSegment(k *lookedAt, h *datapath.Held) {
 	l.showAgain(k, c)
 }
 
+// hasRoom says whether a segment may wait that begins at seq. One that comes before all
+// that wait may do so beyond the bounds: it is what they wait for.
+func (k *lookedAt) hasRoom(end int, seq uint32) bool {
+	w := k.hold.waiting[end]
+	if len(w) < maxHeldPackets && k.hold.bytes < maxHeldBytes {
+		return true
+	}
+	return len(w) > 0 && int32(w[0].seq-seq) > 0 && len(w) < 2*maxHeldPackets && k.hold.bytes < 2*maxHeldBytes
+}
+
 // heldCopy shows a segment to the inspector that has passed. What waits may go on by it.
 func (l *look) heldCopy(k *lookedAt, h *datapath.Held) {
 	c := &h.Copy
+	k.credit[1] -= len(c.Payload)
 	k.hold.acked, k.hold.hasAcked = c.Acked, c.HasAcked
 	if c.HasAcked[c.End^1] {
-		k.hold.released[c.End].acknowledge(c.Acked[c.End^1])
+		l.acknowledge(&k.hold.released[c.End], c.Acked[c.End^1])
 	}
 	l.show(k, c)
 	l.showAgain(k, c)

@@ -40,6 +40,7 @@ type look struct {
 	maxWait          time.Duration        // of a packet that is held
 	shares           heldShares           // of what waits
 	mostHeld         int                  // of it, by all
+	remembered       int                  // bytes of what was released, by all
 	heldCounts       heldCounts
 	said             pendingExchanges
 	learns           bool // the policy asks for names

@@ -20,6 +20,10 @@ const (
 	copyDatagrams = 1 << 10
 )
 
+// answerCredit is how many bytes of answers pass from one request to the next that is
+// judged. The copies of more would take the room of what waits.
+const answerCredit = 128 << 10
+
 func (k *lookedAt) most() int {
 	if k.tcp {
 		return copyBytes
@@ -85,6 +89,7 @@ func (l *look) write() {
 			}
 			if k.answersPass && k.hold != nil && !k.hold.ending {
 				l.settlements[i].AnswersPass, l.settlements[i].Tables = true, k.tables
+				k.credit[1], l.settlements[i].Windows[1].Credit = answerCredit, answerCredit
 			}
 		}
 	}

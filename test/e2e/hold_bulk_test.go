@@ -80,7 +80,7 @@ func TestHoldBulk(t *testing.T) {
 	}
 	running.Wait()
 	page := l.a.get(t, "http://127.0.0.1:8888/metrics")
-	for _, cause := range []string{"hold_suspect", "hold_over_limit", "hold_blocked"} {
+	for _, cause := range []string{"hold_suspect", "hold_over_limit", "hold_blocked", "held_queue_full"} {
 		if n := sample(page, "otelcol_weir_datapath_packets", cause); n > 0 {
 			t.Errorf("%d packets were dropped (%s)", n, cause)
 		}
