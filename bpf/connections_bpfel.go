@@ -336,6 +336,7 @@ const (
 	ConnectionsFlowFlagsFLOW_AWAITS         ConnectionsFlowFlags = 262144
 	ConnectionsFlowFlagsFLOW_HELD           ConnectionsFlowFlags = 524288
 	ConnectionsFlowFlagsFLOW_RETURNS        ConnectionsFlowFlags = 1048576
+	ConnectionsFlowFlagsFLOW_UNREAD         ConnectionsFlowFlags = 2097152
 )
 
 type ConnectionsFlowKey struct {

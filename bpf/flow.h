@@ -97,6 +97,7 @@ enum flow_flags {
   FLOW_AWAITS = 1 << 18,  // closed, but its end is not told yet: user space looks at the last of it
   FLOW_HELD = 1 << 19,    // its packets go through user space, see hold_state.h
   FLOW_RETURNS = 1 << 20, // there were such: what user space sends on is honoured
+  FLOW_UNREAD = 1 << 21,  // on_error.agent_down has let pass what the source said meanwhile
 };
 
 // struct flow.tcp. Those up to TCP_FIN_ACKED are a bit for each end: << end.

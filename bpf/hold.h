@@ -213,8 +213,14 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
   }
   if (passes_by(f, l, p, end, drains, h->flags & HOLD_OPENING))
     return PASS;
-  if (!reads)
-    return answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
+  if (!reads) {
+    int answer =
+        answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
+    // Whoever reads next is to know that this is not the beginning any more.
+    if (answer == PASS && end == SOURCE)
+      set_bits(&f->flags, FLOW_UNREAD);
+    return answer;
+  }
   if (is_answer(f, l, p, end, drains, h))
     return copy_over(skb, f, l, p, w->arrival & ARRIVES_EGRESS, h);
   l = held_look(k, f);

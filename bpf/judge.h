@@ -107,7 +107,7 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
     f->judge_at = d->expires;
   if (d->reason == REASON_PENDING) {
     __u32 again = f->flags & FLOW_JUDGING;
-    __u32 decided = again && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
+    __u32 decided = again && !w->cause && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
     if (decided && f->tables == tables)
       return 0; // nothing is new but its age
     __u32 lost = set->prevent && !(f->flags & FLOW_HELD) && is_holding();
@@ -117,6 +117,11 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
     if (was_open && (!lost || set->keeps)) {
       d->action = kept_action(f, set);
       d->reason = REASON_KEPT;
+    } else if (again && lost && !w->cause && may_be_known(f, protocol_of(k), now)) {
+      d->action = ALLOW;
+      d->reason = REASON_KEPT;
+      clear_bits(&f->flags, FLOW_LOOKED);
+      set_bits(&f->flags, FLOW_HELD | FLOW_RETURNS);
     } else if (lost) {
       // An allow rule that asks for them is passed over, a block rule answered by
       // on_error.

@@ -50,8 +50,9 @@ enum mutant {
   // These are noticed by those against the reference.
   MUTANT_TURNED = 36,      // a SYN against a connection's direction is not judged
   MUTANT_NOT_RESUMED = 37, // a connection whose reset nobody took stays over
-  // This one by a test of its own.
+  // These by tests of their own.
   MUTANT_ANSWERS_ANY_TABLES = 38, // what passed by an earlier policy passes on
+  MUTANT_NOT_AWAITED = 39,        // user space is not asked of open connections at a change of policy
 };
 
 #ifdef WEIR_MUTANTS

@@ -27,6 +27,9 @@ import (
 // a second; what the packet itself acknowledges is in them.
 type Held struct {
 	Copy
+	// Unread: the source has said something that nobody read, and on_error.agent_down let
+	// pass.
+	Unread bool
 	// Segment is not 0 where Payload is several datagrams: each but the last has as
 	// many bytes. They are released, or not, together.
 	Segment int
@@ -258,6 +261,7 @@ func (r *heldReader) take(data []byte, now time.Time) {
 	}
 	held := Held{
 		Copy: r.copy(f, p), Segment: 0,
+		Unread: bpf.ConnectionsFlowFlags(f.flow.Flags)&bpf.ConnectionsFlowFlagsFLOW_UNREAD != 0,
 		packet: HeldPacket{
 			data: data, network: p.Network, tuple: p.Tuple, seq: p.Seq, ack: p.Ack, flags: p.TCPFlags,
 			protocol: p.Protocol, ipVersion: p.IPVersion,

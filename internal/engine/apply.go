@@ -77,7 +77,13 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		return err
 	}
 	e.saveMatches(e.data.Victim(back))
-	if _, err = e.data.Swap(tables, generation, back, func(tables uint32) { e.versions.announce(v, tables) }); err != nil {
+	announce := func(tables uint32) {
+		e.versions.announce(v, tables)
+		if e.holding.on {
+			e.look.await(true)
+		}
+	}
+	if _, err = e.data.Swap(tables, generation, back, announce); err != nil {
 		e.versions.withdraw(v)
 		e.look.await(false)
 		return err

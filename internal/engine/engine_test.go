@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(clientMarker) != "" {
 		runClient()
 	}
+	if os.Getenv(agentMarker) != "" {
+		runAgent()
+	}
 	nstest.Main(m)
 }
 

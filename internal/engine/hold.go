@@ -48,9 +48,15 @@ const (
 
 // held takes packets that the kernel holds.
 func (l *look) held(batch []datapath.Held) {
-	l.awaitPolicy()
-	if l.opensByName(batch) {
-		// The answer that led to the connection may be on its way here, as a copy.
+	if !l.awaitPolicy() {
+		for i := range batch {
+			if !batch[i].Copied {
+				l.drop(batch[i].Packet()) // its sender sends it again, to whoever judges it then
+			}
+		}
+		return
+	}
+	if l.isAheadOfCopies(batch) {
 		l.data.CatchUp()
 	}
 	l.mu.Lock()
@@ -65,7 +71,10 @@ func (l *look) held(batch []datapath.Held) {
 			continue
 		}
 		if k == nil && !h.Ended {
-			k = l.lookAt(&h.Copy)
+			// What was decided before, and not by what was found out here, has begun unseen.
+			if k = l.lookAt(&h.Copy); k != nil {
+				k.unseen = policy.Reason(h.Reason) != policy.ReasonPending
+			}
 		}
 		if k == nil {
 			l.heldCounts.ended++
@@ -76,6 +85,7 @@ func (l *look) held(batch []datapath.Held) {
 			k.hold = &holding{}
 			l.holding[k.id] = k
 		}
+		k.unread = k.unread || h.Unread
 		if k.tcp {
 			l.heldSegment(k, h)
 		} else {
@@ -94,25 +104,34 @@ func (l *look) goOn(k *lookedAt) {
 	}
 }
 
-// awaitPolicy waits for the policy that has packets held. By the one before, or none,
-// all would pass.
-func (l *look) awaitPolicy() {
+// awaitPolicy waits for the policy by which the kernel has packets held. By the one before,
+// what is forbidden now would pass; by none, all. It says whether there is one: where it did
+// not come into force, or the engine ends before, there may be none.
+func (l *look) awaitPolicy() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.awaits {
 		l.settled.Wait()
 	}
+	return l.version != nil
 }
 
-// opensByName says whether any of the packets opens a connection whose destination's
-// names are asked for.
-func (l *look) opensByName(batch []datapath.Held) bool {
+// isAheadOfCopies says whether there may be copies on their way that tell what any of the
+// packets is judged by: the answer of DNS that led to a connection whose destination's
+// names are asked for, or what a connection has said that is held only now.
+func (l *look) isAheadOfCopies(batch []datapath.Held) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.version == nil || !l.version.byName {
-		return false
-	}
-	return slices.ContainsFunc(batch, func(h datapath.Held) bool { return l.seen[h.ID] == nil })
+	return slices.ContainsFunc(batch, func(h datapath.Held) bool {
+		k := l.seen[h.ID]
+		switch {
+		case h.Copied:
+			return false
+		case policy.Reason(h.Reason) != policy.ReasonPending:
+			return k == nil || k.hold == nil
+		}
+		return k == nil && l.version.byName
+	})
 }
 
 func (l *look) wait(k *lookedAt, end int, p heldPacket, now time.Time) {

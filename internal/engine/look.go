@@ -45,8 +45,8 @@ type look struct {
 	said             pendingExchanges
 	learns           bool // the policy asks for names
 	holds            bool // it has packets held
-	// awaits: a policy is about to come into force that is the first to have packets held.
-	// What is held by then waits for it.
+	// awaits: a policy is about to come into force, or the kernel has it already. What is
+	// held by then waits for it.
 	awaits       bool
 	settled      *sync.Cond // of mu: awaits has changed
 	ownResolvers bool       // all are on the host itself: their answers are not seen
@@ -78,6 +78,9 @@ type lookedAt struct {
 	direction packet.Direction
 	// skipped: bytes of an end may have passed without being seen.
 	skipped [2]bool
+	// unseen: it was decided, and how it began is not known here. unread: it has said
+	// something since that was let pass while nobody read.
+	unseen, unread bool
 	// hold is what is held of it; nil where nothing ever was.
 	hold *holding
 	// over: it has ended.
@@ -178,7 +181,8 @@ func packetOf(k *lookedAt, c *datapath.Copy) (inspector.Connection, inspector.Pa
 		Pending: policy.Reason(c.Reason) == policy.ReasonPending,
 		// It counts where the beginning is not here: after a restart, or when it had
 		// given way to others.
-		Kept: policy.Action(c.Action) == policy.Allow,
+		Kept:   policy.Action(c.Action) == policy.Allow || k.unread,
+		Missed: k.unseen || k.unread,
 	}
 	p := inspector.Packet{
 		Time: c.Time, End: c.End, Seq: c.Seq, Ack: c.Ack, Flags: c.Flags, Payload: c.Payload, Missing: c.Missing,

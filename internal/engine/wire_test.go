@@ -41,8 +41,20 @@ var (
 	theServer    = map[int]netip.Addr{4: netip.MustParseAddr("10.66.2.2"), 6: netip.MustParseAddr("fd66:2::2")}
 )
 
-// newRoad starts an engine with a policy.
-func newRoad(t testing.TB, text string, change func(*Config)) *road {
+// roadConfig is how an engine watches the road.
+func roadConfig() Config {
+	return Config{
+		Include: []string{"road0", "road2"}, MaxEntries: 1 << 16,
+		Timeouts: Timeouts{TCP: time.Minute, TCPClosing: time.Minute, UDP: time.Minute, ICMP: time.Minute},
+		Inspect: InspectConfig{
+			MaxBytes: 12288, MaxWait: 5 * time.Second, LateWait: time.Minute,
+			Report: Report{HTTP: true, TLS: true, DNS: true, SSH: true, Answers: true},
+		},
+	}
+}
+
+// bareRoad is one that nobody watches.
+func bareRoad(t testing.TB) *road {
 	t.Helper()
 	nstest.Need(t)
 	r := &road{told: &collector{}}
@@ -55,15 +67,16 @@ func newRoad(t testing.TB, text string, change func(*Config)) *road {
 			t.Fatal(err)
 		}
 	}
+	return r
+}
+
+// newRoad starts an engine with a policy.
+func newRoad(t testing.TB, text string, change func(*Config)) *road {
+	t.Helper()
+	r := bareRoad(t)
 	ignore := goleak.IgnoreCurrent()
-	c := Config{
-		Include: []string{"road0", "road2"}, MaxEntries: 1 << 16, Keep: KeepNever,
-		Timeouts: Timeouts{TCP: time.Minute, TCPClosing: time.Minute, UDP: time.Minute, ICMP: time.Minute},
-		Inspect: InspectConfig{
-			MaxBytes: 12288, MaxWait: 5 * time.Second, LateWait: time.Minute,
-			Report: Report{HTTP: true, TLS: true, DNS: true, SSH: true, Answers: true},
-		},
-	}
+	c := roadConfig()
+	c.Keep = KeepNever
 	if change != nil {
 		change(&c)
 	}

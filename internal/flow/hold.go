@@ -16,8 +16,8 @@ type Hold struct {
 	OpenUntil int64
 }
 
-// SetHold puts that in force. While it is on, what needs facts and cannot be held is
-// judged as if they could not be had.
+// SetHold puts that in force. While it is on, somebody reads what is held, and what needs
+// facts and cannot be held is judged as if they could not be had.
 func (t *Tracker) SetHold(h Hold) { t.hold = h }
 
 // mayHold says whether a connection that p opens is held, should the policy need
@@ -47,6 +47,13 @@ func (t *Tracker) judgeFirst(e *entry, p *packet.Packet, what opening, accepted 
 // began before.
 func (t *Tracker) wasOpenBefore(e *entry) bool {
 	return t.cause == 0 && e.tables == 0 && e.tuple.Protocol == packet.TCP && e.first < t.hold.OpenUntil && !e.own && !e.loopback
+}
+
+// mayBeKnown says whether a connection was let pass by an earlier policy, so that
+// somebody may know what the present one asks for: its packets wait for that.
+func (t *Tracker) mayBeKnown(e *entry) bool {
+	return t.cause == 0 && e.tables != 0 && (e.verdict == Allowed || e.verdict == Detected) &&
+		(e.tuple.Protocol == packet.TCP || e.tuple.Protocol == packet.UDP) && !e.own && !e.loopback
 }
 
 // walkLost is the walk where facts cannot be had.

@@ -84,7 +84,7 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 	answer := v.policy.Walk(&t.facts)
 	action, reason := Action(answer.Action), Reason(answer.Reason)
 	if reason == ReasonPending {
-		decided := e.tables != 0 && e.reason != ReasonPending
+		decided := e.tables != 0 && t.cause == 0 && e.reason != ReasonPending
 		if decided && e.tables == v.tables {
 			return decision{rule: NoRule, shadowRule: NoRule} // nothing is new but its age
 		}
@@ -94,6 +94,9 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		switch {
 		case wasOpen && (!lost || v.policy.OnError.Keep):
 			action, reason = v.keptAction(e), ReasonKept
+		case lost && t.mayBeKnown(e):
+			action, reason = Allow, ReasonKept
+			e.held, e.returns, e.looked = true, true, false
 		case lost:
 			cause := t.cause
 			if cause == 0 {

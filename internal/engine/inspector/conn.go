@@ -47,6 +47,8 @@ type conn struct {
 	deaf bool
 	// asks: a query of DNS was seen.
 	asks bool
+	// isMissed: see Connection.Missed.
+	isMissed bool
 	// offered is how many bytes came whose protocol is not known: of datagrams, or of
 	// what is to be picked up again.
 	offered int

@@ -33,11 +33,20 @@ func (i *Inspector) detectDatagram(c *conn, p *Packet) {
 		app = policy.AppDNS
 	}
 	if app == policy.AppOther {
-		if c.facts.Application.State == policy.Unknown && p.End == client {
+		full := c.offered+len(p.Payload)+p.Missing > i.config.MaxBytes
+		switch {
+		case c.facts.Application.State != policy.Unknown:
+		case c.isMissed:
+			c.lose(policy.NotSeen) // it may be amid a connection of QUIC
+			i.judge(c)
+		case p.End == client:
 			c.facts.Application = policy.Is(policy.AppOther)
 			i.judge(c)
+		case full:
+			c.lose(policy.Limit)
+			i.judge(c)
 		}
-		if c.offered += len(p.Payload) + p.Missing; c.offered > i.config.MaxBytes {
+		if c.offered += len(p.Payload) + p.Missing; full {
 			i.stop(c)
 		}
 		return

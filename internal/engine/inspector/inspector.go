@@ -83,6 +83,9 @@ type Connection struct {
 	Pending bool
 	// Kept: it was already allowed, or open when Weir first attached.
 	Kept bool
+	// Missed: bytes of it passed that are not shown and that nothing else tells of. With the
+	// packets of a connection that is known it is what became of it since.
+	Missed bool
 }
 
 // Packet is a TCP segment or a UDP datagram.
@@ -128,6 +131,13 @@ func (i *Inspector) Packet(of *Connection, p *Packet) policy.Action {
 		}
 	}
 	i.touch(c)
+	if of.Missed && !c.isMissed {
+		c.isMissed = true
+		c.facts.Kept = c.facts.Kept || of.Kept
+		if c.Tuple.Protocol == packet.TCP && c.phase != done && c.sealed == nil {
+			i.miss(c)
+		}
+	}
 	if c.phase == done {
 		i.settle(c) // if it was opened so
 		return 0
