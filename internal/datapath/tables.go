@@ -26,9 +26,8 @@ var tableMaps = []string{
 // slot before the number changes. The oldest of the earlier tables give way to
 // the next Swap (Held).
 //
-// Where back is not nil, the kernel returns to earlier tables by itself. announce, if
-// not nil, hears the number before there can be an entry with it.
-func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return, announce func(tables uint32)) (uint32, error) {
+// Where back is not nil, the kernel returns to earlier tables by itself. tell may be nil.
+func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return, tell *SwapMoments) (uint32, error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	if back != nil && !slices.Contains(d.slots[:], back.Tables) {
@@ -52,16 +51,27 @@ func (d *Datapath) Swap(t *classifier.Tables, generation uint64, back *Return, a
 	if err := d.noteReturn(); err != nil {
 		return 0, err
 	}
-	if announce != nil {
-		announce(next)
+	if tell == nil {
+		nothing := func(uint32) {}
+		tell = &SwapMoments{Before: nothing, After: nothing}
 	}
+	tell.Before(next)
 	if err := d.putInForce(next, back); err != nil {
 		return 0, err
 	}
 	if err := waitForPackets(); err != nil {
 		return 0, err
 	}
+	tell.After(next)
 	return next, d.emptySlots()
+}
+
+// SwapMoments are called by Swap with the number, and must not wait for another method of
+// the datapath that has to do with tables.
+type SwapMoments struct {
+	// Before: there can be no entry with it yet. After: every packet from now on is judged
+	// by it.
+	Before, After func(tables uint32)
 }
 
 // emptySlots gives back the memory of tables that are no longer walked: neither

@@ -77,21 +77,10 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		return err
 	}
 	e.saveMatches(e.data.Victim(back))
-	announce := func(tables uint32) {
-		e.versions.announce(v, tables)
-		if e.holding.on {
-			e.look.await(true)
-		}
-	}
-	if _, err = e.data.Swap(tables, generation, back, announce); err != nil {
-		e.versions.withdraw(v)
-		e.look.await(false)
+	if err := e.swap(v, tables, now); err != nil {
 		return err
 	}
-	v.since = time.Now()
-	e.versions.add(v)
-	if err := errors.Join(e.lookFor(v, now), e.endHold(p), e.endLogins(p)); err != nil {
-		e.look.await(false)
+	if err := errors.Join(e.endHold(p), e.endLogins(p)); err != nil {
 		return err
 	}
 	if pin := e.pins(p); pin != e.pinned || !e.chosen {
@@ -105,6 +94,29 @@ func (e *Engine) install(generation uint64, p *policy.Policy, back *datapath.Ret
 		time.AfterFunc(time.Second, debug.FreeOSMemory)
 	}
 	return nil
+}
+
+// swap puts a version in force: in the kernel, and then here. What is held in between waits.
+func (e *Engine) swap(v *version, tables *classifier.Tables, now time.Time) error {
+	var looks error
+	_, err := e.data.Swap(tables, v.generation, v.back, &datapath.SwapMoments{
+		Before: func(tables uint32) {
+			e.versions.announce(v, tables)
+			if e.holding.on {
+				e.look.await(true)
+			}
+		},
+		After: func(uint32) {
+			v.since = time.Now()
+			e.versions.add(v)
+			looks = e.lookFor(v, now)
+		},
+	})
+	if v.since.IsZero() {
+		e.versions.withdraw(v)
+	}
+	e.look.await(false) // it waits no more, unless that has failed
+	return errors.Join(err, looks)
 }
 
 // largePolicy is from how many rules on what reading and compiling took is given

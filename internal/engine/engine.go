@@ -164,7 +164,8 @@ func (e *Engine) Shutdown(context.Context) error {
 		e.expiry.Stop()
 	}
 	var errs []error
-	if e.pinned && !e.keeps(e.versions.latest()) {
+	// What an earlier process left stays where no policy came into force since.
+	if e.pinned && e.chosen && !e.keeps(e.versions.latest()) {
 		errs = append(errs, e.data.SetKeep(false))
 	}
 	errs = append(errs, e.stopHold(), e.look.logins.unfollow())

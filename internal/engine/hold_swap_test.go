@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/weirnet/weir/internal/classifier"
 	"github.com/weirnet/weir/internal/policy"
 )
 
@@ -112,5 +114,68 @@ func arrive(t *testing.T, streams []*saying) {
 	}
 	if len(cut) > 0 {
 		t.Fatalf("connections %v were cut", cut)
+	}
+}
+
+// TestBetweenTwoPolicies: what the kernel takes out by a policy that it has already, and user
+// space has not, waits for that: what it allows comes, and nothing of what it forbids.
+func TestBetweenTwoPolicies(t *testing.T) {
+	const (
+		both   = "mode: prevent\non_error: {not_seen: block}\nrules: [{name: a, action: allow, layer7: {tls: [a.example, b.example]}}, {name: ok, action: allow, layer7: {http: {paths: [/ok, /no]}}}]\n"
+		one    = "mode: prevent\non_error: {not_seen: block}\nrules: [{name: b, action: block, layer7: {tls: b.example}}, {name: a, action: allow, layer7: {tls: a.example}}, {name: ok, action: allow, layer7: {http: {paths: /ok}}}]\n"
+		chosen = "\x17\x03\x03\x00\x04more"
+	)
+	certificate := newAuthority(t, "CA").issue(t, "a.example", -time.Hour, time.Hour)
+	helloA, _ := greetings(t, &tls.Config{ServerName: "a.example"}, certificate)
+	helloB, _ := greetings(t, &tls.Config{ServerName: "b.example"}, certificate)
+	for _, reports := range []bool{false, true} {
+		t.Run(fmt.Sprintf("reports %v", reports), func(t *testing.T) {
+			r := newRoad(t, both, func(c *Config) {
+				if !reports {
+					c.Inspect.Report = Report{}
+				}
+			})
+			open := func(port uint16, text string) *saying {
+				client, server := r.connect(t, 4, port)
+				server.set(func(p *peer) { p.answers = answersEach }) // else the end waits for that
+				s := &saying{from: client, to: server}
+				s.say(text)
+				return s
+			}
+			all := []*saying{open(443, helloA), open(443, helloB), open(80, get("/ok")), open(80, get("/ok"))}
+			arrive(t, all)
+			next := load(t, one)
+			tables, err := classifier.Compile(next, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.engine.look.await(true)
+			if _, err := r.engine.data.Swap(tables, 2, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			before := len(helloB)
+			for i, text := range []string{chosen, chosen, get("/ok"), get("/no")} {
+				all[i].say(text)
+			}
+			time.Sleep(pause)
+			for i, s := range all {
+				if said, _ := s.to.heard(); said == s.said {
+					t.Errorf("connection %d did not wait", i)
+				}
+			}
+			if err := r.engine.Apply(3, next, nil); err != nil {
+				t.Fatal(err)
+			}
+			arrive(t, []*saying{all[0], all[2]})
+			for _, i := range []int{1, 3} {
+				within(t, "the end of what is forbidden", func() bool { _, reset := all[i].from.heard(); return reset })
+			}
+			if reached := all[1].to.reached(all[1].from); reached > before {
+				t.Errorf("%d bytes came behind the hello of a server that is forbidden now", reached-before)
+			}
+			if said, _ := all[3].to.heard(); said != get("/ok") {
+				t.Errorf("%q came of a request that is forbidden now", said)
+			}
+		})
 	}
 }

@@ -117,11 +117,18 @@ func (v *versions) all() []*version {
 // forget drops the versions that no entry refers to any more, those below oldest,
 // but for those that the kernel may return to.
 func (v *versions) forget(oldest uint32, held func(tables uint32) bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for tables, n := range v.byTables {
-		if tables < oldest && !n.replaced.IsZero() && time.Since(n.replaced) > remembered && !held(tables) {
-			delete(v.byTables, tables)
+	for _, n := range v.all() {
+		// Asked without the lock: it waits for a swap, which announces.
+		if n.tables < oldest && v.isOld(n) && !held(n.tables) {
+			v.mu.Lock()
+			delete(v.byTables, n.tables)
+			v.mu.Unlock()
 		}
 	}
+}
+
+func (v *versions) isOld(n *version) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return !n.replaced.IsZero() && time.Since(n.replaced) > remembered
 }
