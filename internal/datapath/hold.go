@@ -41,8 +41,9 @@ type hold struct {
 // the packets of connections whose verdict needs facts go to ReadHeld and no
 // further; what needs facts and cannot be held (it began unseen, or there is no
 // room) is answered as if they could not be had: on_error. Which connections are
-// held is decided when they open, by the policy in force. Those that are open when
-// the policy begins to need facts keep what was decided.
+// held is decided when they open, by the policy in force, and of those that were let pass
+// again when a policy comes into force that needs facts of them: unless it keeps what was
+// decided (on_error.not_seen), they are held as long as ReadHeld runs.
 //
 // The program and its device are there only while it is on. Nobody reads until
 // ReadHeld is called: on_error.agent_down. SetHold lets ReadHeld return, and waits for

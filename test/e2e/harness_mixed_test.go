@@ -23,7 +23,6 @@ type mixed struct {
 
 	mu     sync.Mutex
 	aways  []away
-	swaps  []time.Time
 	failed []failure
 	asked  []saying // what is forbidden and was said
 	came   map[string]time.Time
@@ -119,30 +118,15 @@ func (m *mixed) wasAway(begin, end time.Time) bool {
 	return slices.ContainsFunc(m.aways, func(a away) bool { return a.begin.Before(end) && begin.Before(a.end) })
 }
 
-// swap puts a policy in force.
-func (m *mixed) swap(t *testing.T, file policyFile, text string) {
-	t.Helper()
-	file.replace(t, text)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.swaps = append(m.swaps, time.Now())
-}
-
 // mayCut says whether something that is allowed may have been cut. What the policies
-// decide by ports alone goes on whatever becomes of the agent. What is decided by a hello
-// is not looked into any more: the next policy's rules about that are answered by
-// on_error.not_seen, if the kernel comes to it before the agent.
+// decide by ports alone goes on whatever becomes of the agent.
 func (m *mixed) mayCut(f *failure) bool {
 	if !m.strict {
-		// What was said then is not known, and it is none that was allowed before. A hello
-		// of several segments that was lost with the agent comes again one by one, of which
-		// the second waits for the first (docs/prevention.md).
-		return m.wasAway(f.begin, f.begin.Add(100*time.Millisecond))
+		// A hello of several segments that was lost with the agent comes again one by one, of
+		// which the second waits for the first (docs/prevention.md).
+		return f.kind == "TLS" && m.wasAway(f.begin, f.begin.Add(100*time.Millisecond))
 	}
-	swapped := func(at time.Time) bool {
-		return f.kind == "TLS" && f.begin.Before(at.Add(settling)) && at.Before(f.end)
-	}
-	return f.kind != "open" && (m.wasAway(f.begin, f.end) || slices.ContainsFunc(m.swaps, swapped))
+	return f.kind != "open" && m.wasAway(f.begin, f.end)
 }
 
 // serve starts the servers. They note each thing that is forbidden and came.

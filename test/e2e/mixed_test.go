@@ -90,7 +90,7 @@ func (m *mixed) disturb(t *testing.T, w *weir, file policyFile, policies [2]stri
 	for i := 0; time.Now().Before(until) || i < len(ways); i++ {
 		for range 1 + rand.IntN(3) {
 			time.Sleep(pause)
-			m.swap(t, file, policies[rand.IntN(2)])
+			file.replace(t, policies[rand.IntN(2)])
 		}
 		time.Sleep(time.Duration(rand.Int64N(int64(pause))))
 		m.away(ways[i%len(ways)].name, ways[i%len(ways)].do)
@@ -127,7 +127,7 @@ func (m *mixed) calm(t *testing.T, w *weir, file policyFile, policies [2]string)
 	pause := min(*mixedTime/12, 1500*time.Millisecond)
 	for i := 0; time.Now().Before(until); i++ {
 		time.Sleep(pause)
-		m.swap(t, file, policies[i%2])
+		file.replace(t, policies[i%2])
 		if i == 1 {
 			first = w.usage(t)
 		}
