@@ -214,8 +214,7 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
   if (passes_by(f, l, p, end, drains, h->flags & HOLD_OPENING))
     return PASS;
   if (!reads) {
-    int answer =
-        answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
+    int answer = answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
     // Whoever reads next is to know that this is not the beginning any more.
     if (answer == PASS && end == SOURCE)
       set_bits(&f->flags, FLOW_UNREAD);

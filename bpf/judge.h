@@ -7,6 +7,7 @@
 #include "counters.h"
 #include "flow.h"
 #include "hold_state.h"
+#include "look_state.h"
 #include "walk.h"
 #include "workspace.h"
 
@@ -174,6 +175,18 @@ static __always_inline __u32 is_by_duration(void) {
   return w && w->decision.by_duration;
 }
 
+// A connection that was about to be let go, by an earlier policy than the one that has now
+// judged it, is held on where that keeps nothing.
+static __always_inline void hold_on(const struct flow_key *k, const struct flow *f) {
+  if (!(f->flags & FLOW_HELD) || f->reason != REASON_KEPT)
+    return;
+  __u32 slot = slot_of(f->tables);
+  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
+  struct look *l = set && !set->keeps ? bpf_map_lookup_elem(&looks, k) : NULL;
+  if (l && l->id == f->id)
+    l->done = 0;
+}
+
 // Judges an entry again, after a change of policy or when a rule's time has come.
 static __always_inline void judge_again(const struct flow_key *k, struct flow *f, __u64 now) {
   // The other processor's packet is still judged as before.
@@ -181,7 +194,10 @@ static __always_inline void judge_again(const struct flow_key *k, struct flow *f
     return;
   __u8 verdict = f->verdict, action = f->action, reason = f->reason;
   __u32 due = f->judge_at && now >= f->judge_at;
+  __u32 tables = f->tables;
   int failed = judge_flow(k, f, now);
+  if (f->tables != tables)
+    hold_on(k, f);
   clear_bits(&f->flags, FLOW_JUDGING);
   if (failed || (f->flags & FLOW_CLOSED))
     return;

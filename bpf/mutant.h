@@ -52,7 +52,7 @@ enum mutant {
   MUTANT_NOT_RESUMED = 37, // a connection whose reset nobody took stays over
   // These by tests of their own.
   MUTANT_ANSWERS_ANY_TABLES = 38, // what passed by an earlier policy passes on
-  MUTANT_NOT_AWAITED = 39,        // user space is not asked of open connections at a change of policy
+  MUTANT_NOT_AWAITED = 39, // user space is not asked of open connections at a change of policy
 };
 
 #ifdef WEIR_MUTANTS

@@ -106,8 +106,49 @@ func TestAwaited(t *testing.T) {
 
 func TestAwaitedMutant(t *testing.T) {
 	d := openMutant(t)
-	setMutant(t, d, 38)
+	setMutant(t, d, 39)
 	if wrong := awaited(t, d, true); len(wrong) != 3 {
 		t.Errorf("noticed in %d cases: %v", len(wrong), wrong)
+	}
+}
+
+// TestHeldOn: a connection that user space has let go, while a packet of it was still away,
+// waits again when another policy comes into force that keeps nothing.
+func TestHeldOn(t *testing.T) {
+	for notSeen, answer := range map[string]uint32{"block": redirect, "keep": pass} {
+		t.Run(notSeen, func(t *testing.T) {
+			d := open(t)
+			if err := d.SetHold(true, HoldConfig{}); err != nil {
+				t.Fatal(err)
+			}
+			tp := packet.Tuple{Source: address("10.0.0.1"), Destination: address("192.0.2.1"), Protocol: packet.UDP, SourcePort: 40000, DestinationPort: 53}
+			raw := frame(tp)
+			say := func() uint32 {
+				t.Helper()
+				if err := d.beat(true); err != nil {
+					t.Fatal(err)
+				}
+				return run(t, d.objects.Ingress, raw)
+			}
+			text := "mode: prevent\non_error: {not_seen: " + notSeen + "}\n" + "rules: [{name: web, action: allow, layer7: {dns: a.example}}]"
+			swap(t, d, load(t, text))
+			if got := say(); got != redirect {
+				t.Fatalf("the first is answered by %d", int32(got))
+			}
+			k, _ := flowKey(tp)
+			results, err := d.Settle([]Settlement{{
+				Key: FlowKey{k}, ID: entry(t, d, tp).Id, Judged: true, Tables: d.tables, Rule: 0, ShadowRule: NoRule,
+				Action: uint8(flow.Allow), Reason: uint8(flow.ReasonRule), Done: true,
+			}})
+			if err != nil || results[0] != Settled {
+				t.Fatal(results, err)
+			}
+			swap(t, d, load(t, text))
+			say()                              // judged anew
+			time.Sleep(300 * time.Millisecond) // more than DRAIN_NS of bpf/hold_state.h
+			if got := say(); got != answer {
+				t.Errorf("another is answered by %d, want %d", int32(got), int32(answer))
+			}
+		})
 	}
 }
