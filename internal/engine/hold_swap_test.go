@@ -47,7 +47,7 @@ func (s *saying) hasCome(again *time.Time) bool {
 // TestSwaps: connections that are allowed go on whatever many policies come into force that
 // allow them too, although what each of them asks for is not seen again.
 func TestSwaps(t *testing.T) {
-	const connections, swaps = 16, 25
+	const connections, swaps = 8, 8
 	for _, k := range riders(t) {
 		t.Run(k.name, func(t *testing.T) {
 			texts := k.strictly()
@@ -77,7 +77,7 @@ func TestSwaps(t *testing.T) {
 						t.Error(err)
 					}
 				})
-				for talks := range 40 {
+				for talks := range 25 {
 					for i, s := range streams {
 						if i%4 != 0 || n%5 == 4 && talks == 0 { // some are idle most of the time
 							s.say(more)
