@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,6 +189,33 @@ func TestAllowedBeforeARestart(t *testing.T) {
 				t.Error("a request that is forbidden came")
 			}
 		})
+	}
+}
+
+// TestNotTheBeginning: what is said after a restart, in a connection that was decided before,
+// is not taken for its first bytes, even where nobody has acknowledged those.
+func TestNotTheBeginning(t *testing.T) {
+	certificate := newAuthority(t, "CA").issue(t, "a.example", -time.Hour, time.Hour)
+	hello, _ := greetings(t, &tls.Config{ServerName: "a.example"}, certificate)
+	text := pagesOnly("block", "block")
+	r, a := killable(t, text)
+	client, server := r.connect(t, 4, 80)
+	server.set(func(p *peer) { p.deaf = true })
+	client.say(0, []byte(hello))
+	within(t, "the hello", func() bool { said, _ := server.heard(); return said == hello })
+	a.kill()
+	a = startAgent(t, text)
+	a.inForce(t)
+	within(t, "the end of what was not seen", func() bool {
+		client.say(0, []byte(get("/ok")))
+		time.Sleep(pause)
+		_, reset := client.heard()
+		return reset
+	})
+	for _, s := range server.wire.sights(server.tuple) {
+		if strings.Contains(string(s.payload), "GET") {
+			t.Errorf("%q came", s.payload)
+		}
 	}
 }
 
