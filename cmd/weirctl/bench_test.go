@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,10 +62,19 @@ func newBench(t *testing.T) *bench {
 	shutdown := b.extension(connectionapiextension.NewFactory(), host, map[string]any{"endpoint": b.socket})
 	b.Attachable = host.extensions[component.MustNewID("connection_api")].(connectionapiextension.Attachable)
 	detach := b.Attach(liveEngine{host.extensions[component.MustNewID("connection_policy")].(holder)})
-	b.Connections(liveConnections())
-	b.Counted(time.Now().Add(-time.Hour), 1)
 	t.Cleanup(func() { detach(); shutdown() })
-	return b
+	b.Connections(liveConnections())
+	// They are counted behind the call.
+	client := apiclient.New(b.socket, nil)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		s, err := client.Statistics(t.Context(), url.Values{"window": {"1h"}})
+		if err == nil && len(s.Top.Sources) == len(liveConnections()) {
+			return b
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the connections are not counted: %+v, %v", s, err)
+		}
+	}
 }
 
 // tells lets connections happen while somebody subscribes.
@@ -140,7 +150,9 @@ func (liveEngine) Connections(visit func(*telemetry.Connection) bool) error {
 }
 
 func (liveEngine) Totals() (telemetry.Totals, error) {
-	return telemetry.Totals{Since: time.Now().Add(-time.Hour), Active: 2, Rules: []telemetry.RuleTotal{{Rule: "ssh", Count: 17}, {Rule: "web", Count: 4211}}}, nil
+	return telemetry.Totals{Since: time.Now().Add(-time.Hour), Active: 2, Verdicts: []telemetry.VerdictTotal{
+		{Verdict: telemetry.Allowed, Action: telemetry.Allow, Count: 2}, {Verdict: telemetry.Blocked, Action: telemetry.Block, Count: 1},
+	}, Rules: []telemetry.RuleTotal{{Rule: "ssh", Count: 17}, {Rule: "web", Count: 4211}}}, nil
 }
 
 func (e liveEngine) State() connectionapiextension.EngineState {

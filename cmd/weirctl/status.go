@@ -106,11 +106,14 @@ func (s *status) print(c *cobra.Command) {
 	}
 	line("weir", "%s, %s, %s", orElse(clean(h.Version), "unknown version"), count(h.Interfaces, "interface"), count(h.Subscribers, "subscriber"))
 	line("connections", "%d live; %d of %d entries of the flow table", s.Statistics.Active, h.Flows, h.FlowsMost)
-	blocked := "blocked"
-	if s.Policy == nil || s.Policy.Mode == "detect" {
-		blocked = "would block"
+	// What the other mode counted is still in the counters after a change of the mode.
+	prevent := s.Policy != nil && s.Policy.Mode == "prevent"
+	if n := s.Statistics.Blocked; prevent || n > 0 {
+		line("blocked", "%d since %s", n, moment(s.Statistics.Since))
 	}
-	line(blocked, "%d since %s", s.Statistics.Blocked, moment(s.Statistics.Since))
+	if n := s.Statistics.WouldBlock; !prevent || n > 0 {
+		line("would block", "%d since %s", n, moment(s.Statistics.Since))
+	}
 	var lost []string
 	for _, cause := range slices.Sorted(maps.Keys(h.Lost)) {
 		if n := h.Lost[cause]; n > 0 {

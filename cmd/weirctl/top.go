@@ -29,8 +29,8 @@ func topCommand() *cobra.Command {
 		Use:   "top",
 		Short: "Show who talks most, and which rules decide",
 		Long: `Shows the greatest sources, destinations, ports, rules and names of the last
-minutes, and how many connections begin and are blocked each second. On a terminal
-it is shown again every --interval, until it is interrupted; elsewhere it is printed
+minutes, and how many connections begin and are blocked, or would be in mode
+prevent, each second. On a terminal it is shown again every --interval, until it is interrupted; elsewhere it is printed
 once.`,
 		Example: "  weirctl top --by blocked --window 15m",
 		Args:    cobra.NoArgs,
@@ -119,7 +119,11 @@ func (v *topView) run(c *cobra.Command, api *apiFlags) error {
 // text is one view.
 func (v *topView) text(h *apiclient.Health, s *apiclient.Statistics, now time.Time) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s  generation %d  %s  %d live  %d blocked since %s\n", orElse(h.Mode, "detect"), h.Generation, h.Status, s.Active, s.Blocked, moment(s.Since))
+	fmt.Fprintf(&out, "%s  generation %d  %s  %d live  %d blocked", orElse(h.Mode, "detect"), h.Generation, h.Status, s.Active, s.Blocked)
+	if s.WouldBlock > 0 {
+		fmt.Fprintf(&out, ", %d would be,", s.WouldBlock)
+	}
+	fmt.Fprintf(&out, " since %s\n", moment(s.Since))
 	fmt.Fprintf(&out, "%s\n", v.rates(s, now))
 	for _, kind := range []struct {
 		name string
@@ -130,9 +134,9 @@ func (v *topView) text(h *apiclient.Health, s *apiclient.Statistics, now time.Ti
 		if len(kind.tops) == 0 {
 			continue
 		}
-		fmt.Fprintf(&out, "\n%-40s %12s %10s %10s\n", kind.name, "CONNECTIONS", "BLOCKED", "BYTES")
+		fmt.Fprintf(&out, "\n%-39s %11s %7s %11s %8s\n", kind.name, "CONNECTIONS", "BLOCKED", "WOULD BLOCK", "BYTES")
 		for _, t := range kind.tops {
-			fmt.Fprintf(&out, "%-40s %12d %10d %10s", clean(t.Key), t.Connections, t.Blocked, bytesText(t.Bytes))
+			fmt.Fprintf(&out, "%-39s %11d %7d %11d %8s", clean(t.Key), t.Connections, t.Blocked, t.WouldBlock, bytesText(t.Bytes))
 			if t.Error > 0 {
 				fmt.Fprintf(&out, "  up to %d more", t.Error)
 			}
@@ -154,6 +158,7 @@ func (v *topView) rates(s *apiclient.Statistics, now time.Time) string {
 		before := v.before[p.Time] // of a minute that is new, none
 		sum.Connections += p.Connections - min(before.Connections, p.Connections)
 		sum.Blocked += p.Blocked - min(before.Blocked, p.Blocked)
+		sum.WouldBlock += p.WouldBlock - min(before.WouldBlock, p.WouldBlock)
 		sum.Bytes += p.Bytes - min(before.Bytes, p.Bytes)
 	}
 	took, of := v.flags.window, "the last "+s.Window
@@ -162,7 +167,11 @@ func (v *topView) rates(s *apiclient.Statistics, now time.Time) string {
 	}
 	v.before, v.at = counts, now
 	each := func(n uint64) float64 { return float64(n) / took.Seconds() }
-	return fmt.Sprintf("%.1f connections/s  %.1f blocked/s  %s/s of connections that ended  (%s)", each(sum.Connections), each(sum.Blocked), bytesText(uint64(each(sum.Bytes))), of)
+	would := ""
+	if sum.WouldBlock > 0 {
+		would = fmt.Sprintf("  %.1f would be/s", each(sum.WouldBlock))
+	}
+	return fmt.Sprintf("%.1f connections/s  %.1f blocked/s%s  %s/s of connections that ended  (%s)", each(sum.Connections), each(sum.Blocked), would, bytesText(uint64(each(sum.Bytes))), of)
 }
 
 // fit is a text on a cleared screen: lines that are too long are cut, and those that

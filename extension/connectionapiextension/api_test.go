@@ -191,18 +191,21 @@ func TestStatistics(t *testing.T) {
 	b := newBench(t)
 	end := connection(1)
 	end.Kind, end.Source.Bytes, end.Destination.Bytes = telemetry.ConnectionEnd, 100, 900
-	b.Connections([]telemetry.Connection{connection(1), blocked(2), blocked(2), end})
+	detected := blocked(3)
+	detected.Judgement.Verdict = telemetry.Detected
+	b.Connections([]telemetry.Connection{connection(1), blocked(2), blocked(2), detected, end})
 	b.Exchanges([]telemetry.Exchange{{Kind: telemetry.DNSQuery, DNS: &telemetry.DNSExchange{Name: "a.example"}}})
-	b.Counted(began, 2)
 	var s apiclient.Statistics
 	require.Eventually(t, func() bool {
 		b.get("/v1/statistics?window=1h", &s)
 		return len(s.Top.Names) == 1
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	assert.EqualValues(t, 3, s.Active)
-	assert.EqualValues(t, 2, s.Blocked)
+	assert.Equal(t, began, s.Since)
+	assert.EqualValues(t, 42, s.Blocked, "what was let through in mode detect was not blocked")
+	assert.EqualValues(t, 7, s.WouldBlock)
 	assert.Equal(t, apiclient.Top{Key: "192.0.2.2", Counts: apiclient.Counts{Connections: 2, Blocked: 2}}, s.Top.Sources[0])
-	assert.Equal(t, []apiclient.Top{{Key: "tcp/443", Counts: apiclient.Counts{Connections: 3, Blocked: 2, Bytes: 1000}}}, s.Top.Ports)
+	assert.Equal(t, []apiclient.Top{{Key: "tcp/443", Counts: apiclient.Counts{Connections: 4, Blocked: 2, WouldBlock: 1, Bytes: 1000}}}, s.Top.Ports)
 	b.get("/v1/statistics?by=bytes&top=1", &s)
 	assert.Equal(t, "192.0.2.1", s.Top.Sources[0].Key)
 	for _, query := range []string{"window=1s", "window=2h", "window=x", "by=name", "top=0", "top=101"} {

@@ -45,9 +45,6 @@ var errNoEngine = errors.New("no receiver watches connections")
 type engines struct {
 	mu      sync.Mutex
 	current Engine
-	// since and blocked are the kernel's count of blocked connections.
-	since   time.Time
-	blocked uint64
 }
 
 // Attach implements Attachable.
@@ -75,18 +72,8 @@ func (e *engines) get() (Engine, error) {
 	return e.current, nil
 }
 
-// Counted implements EventSink.
-func (a *api) Counted(since time.Time, blocked uint64) {
-	a.engines.mu.Lock()
-	defer a.engines.mu.Unlock()
-	a.engines.since, a.engines.blocked = since, blocked
-}
-
-func (e *engines) counted() (since time.Time, blocked uint64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.since, e.blocked
-}
+// Counted implements EventSink. The statistics have the counters from the engine.
+func (a *api) Counted(time.Time, uint64) {}
 
 // Connections implements EventSink.
 func (a *api) Connections(records []telemetry.Connection) { a.feed.connections(records) }

@@ -66,7 +66,13 @@ func (e *fakeEngine) Connections(visit func(*telemetry.Connection) bool) error {
 }
 
 func (e *fakeEngine) Totals() (telemetry.Totals, error) {
-	return telemetry.Totals{Since: began, Active: 3, Rules: []telemetry.RuleTotal{{Rule: "a", Count: 17}}}, nil
+	return telemetry.Totals{Since: began, Active: 3, Verdicts: []telemetry.VerdictTotal{
+		{Verdict: telemetry.Allowed, Action: telemetry.Allow, Count: 1000},
+		{Verdict: telemetry.Blocked, Action: telemetry.Block, Reason: telemetry.ReasonRule, Count: 40},
+		{Verdict: telemetry.Blocked, Action: telemetry.Block, Reason: telemetry.ReasonDefault, Count: 2},
+		{Verdict: telemetry.Detected, Action: telemetry.Allow, Count: 100},
+		{Verdict: telemetry.Detected, Action: telemetry.Block, Count: 7},
+	}, Rules: []telemetry.RuleTotal{{Rule: "a", Count: 17}}}, nil
 }
 
 func (e *fakeEngine) State() EngineState {

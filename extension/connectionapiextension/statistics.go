@@ -29,10 +29,10 @@ func (a *api) getStatistics(w http.ResponseWriter, r *http.Request) error {
 	told := apiclient.Statistics{
 		Window: window.String(), By: words[measure], Series: []apiclient.Point{}, Missed: uint64(a.feed.missed.Load()),
 	}
-	told.Since, told.Blocked = a.engines.counted()
 	if engine, err := a.engines.get(); err == nil {
 		if totals, err := engine.Totals(); err == nil {
 			told.Active, told.Since = totals.Active, totals.Since
+			told.Blocked, told.WouldBlock = totals.Blocked()
 		}
 	}
 	for _, p := range a.profile.Series(window, now) {

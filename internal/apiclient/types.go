@@ -187,12 +187,14 @@ type Statistics struct {
 	Window string `json:"window"`
 	By     string `json:"by"`
 	// Active are live connections; Since is when the kernel's counters began, of
-	// which Blocked is the number of connections that were blocked, or would be.
-	Active  uint64    `json:"active"`
-	Since   time.Time `json:"since,omitzero"`
-	Blocked uint64    `json:"blocked"`
-	Series  []Point   `json:"series"`
-	Top     Tops      `json:"top"`
+	// which Blocked is the number of connections that were blocked, WouldBlock of those
+	// that were let through in mode detect and that prevent would have blocked.
+	Active     uint64    `json:"active"`
+	Since      time.Time `json:"since,omitzero"`
+	Blocked    uint64    `json:"blocked"`
+	WouldBlock uint64    `json:"would_block"`
+	Series     []Point   `json:"series"`
+	Top        Tops      `json:"top"`
 	// Missed are records that were not counted, since they came too fast.
 	Missed uint64 `json:"missed"`
 }
@@ -203,11 +205,12 @@ type Point struct {
 	Counts
 }
 
-// Counts are of connections that began, that were blocked or would be, and the
-// bytes of those that ended.
+// Counts are of connections that began, that were blocked, that mode prevent would
+// have blocked, and the bytes of those that ended.
 type Counts struct {
 	Connections uint64 `json:"connections"`
 	Blocked     uint64 `json:"blocked"`
+	WouldBlock  uint64 `json:"would_block"`
 	Bytes       uint64 `json:"bytes"`
 }
 

@@ -32,7 +32,7 @@ type Measure uint8
 const (
 	ByConnections Measure = iota
 	ByBytes
-	ByBlocked
+	ByBlocked // or would be
 	measures
 )
 
@@ -44,12 +44,12 @@ type Key struct {
 	Text     string
 }
 
-// Counts is what was counted. Of names, Connections and Blocked are requests,
-// handshakes and queries.
+// Counts is what was counted. Of names, all but Bytes are requests, handshakes and
+// queries.
 type Counts struct {
 	// Connections are those that began; Blocked those of them, or later, that were
-	// blocked, or would be.
-	Connections, Blocked uint64
+	// blocked, WouldBlock those that mode prevent would have blocked.
+	Connections, Blocked, WouldBlock uint64
 	// Bytes are those of connections that ended, of both directions.
 	Bytes uint64
 }
@@ -57,6 +57,7 @@ type Counts struct {
 func (c *Counts) add(o *Counts) {
 	c.Connections += o.Connections
 	c.Blocked += o.Blocked
+	c.WouldBlock += o.WouldBlock
 	c.Bytes += o.Bytes
 }
 
@@ -65,7 +66,7 @@ func (c *Counts) by(m Measure) uint64 {
 	case ByBytes:
 		return c.Bytes
 	case ByBlocked:
-		return c.Blocked
+		return c.Blocked + c.WouldBlock
 	}
 	return c.Connections
 }
@@ -137,10 +138,10 @@ func (p *Profile) Connections(records []telemetry.Connection, now time.Time) {
 		switch n := max(r.Count, 1); {
 		case r.Kind == telemetry.ConnectionStart:
 			c.Connections = n
-			c.Blocked = denied(&r.Judgement, n)
+			c.deny(&r.Judgement, n)
 			p.match(&r.Judgement, r.LastSeen, r.Time)
 		case r.Kind == telemetry.ConnectionVerdict:
-			c.Blocked = denied(&r.Judgement, n)
+			c.deny(&r.Judgement, n)
 			p.match(&r.Judgement, r.LastSeen, r.Time)
 		case r.Kind == telemetry.ConnectionEnd:
 			c.Bytes = r.Source.Bytes + r.Destination.Bytes
@@ -171,7 +172,9 @@ func (p *Profile) Exchanges(records []telemetry.Exchange, now time.Time) {
 		r := &records[i]
 		p.match(&r.Judgement, r.Time, r.Time)
 		if name := Name(r); name != "" {
-			s.add(Names, Key{Text: name[:min(len(name), maxName)]}, &Counts{Connections: 1, Blocked: denied(&r.Judgement, 1)})
+			c := Counts{Connections: 1}
+			c.deny(&r.Judgement, 1)
+			s.add(Names, Key{Text: name[:min(len(name), maxName)]}, &c)
 		}
 	}
 }
@@ -189,11 +192,14 @@ func Name(r *telemetry.Exchange) string {
 	return ""
 }
 
-func denied(j *telemetry.Judgement, n uint64) uint64 {
-	if j.Verdict == telemetry.Blocked || j.Action == telemetry.Block {
-		return n
+// deny counts n by whether they were blocked, or would be.
+func (c *Counts) deny(j *telemetry.Judgement, n uint64) {
+	switch {
+	case j.Verdict == telemetry.Blocked:
+		c.Blocked += n
+	case j.Action == telemetry.Block:
+		c.WouldBlock += n
 	}
-	return 0
 }
 
 func (p *Profile) match(j *telemetry.Judgement, last, at time.Time) {

@@ -33,7 +33,7 @@ func TestTopOverTime(t *testing.T) {
 		p.Connections([]telemetry.Connection{connection(1, 80, telemetry.ConnectionStart, telemetry.Allow)}, began)
 	}
 	flood := connection(2, 23, telemetry.ConnectionStart, telemetry.Block)
-	flood.Count, flood.LastSeen = 7, began.Add(time.Second)
+	flood.Count, flood.LastSeen, flood.Judgement.Verdict = 7, began.Add(time.Second), telemetry.Blocked
 	p.Connections([]telemetry.Connection{flood, connection(1, 80, telemetry.ConnectionEnd, telemetry.Allow)}, began.Add(10*time.Minute))
 	now := began.Add(10 * time.Minute)
 
@@ -55,6 +55,20 @@ func TestTopOverTime(t *testing.T) {
 	assert.Empty(t, p.Series(time.Hour, now.Add(2*time.Hour)))
 	assert.Equal(t, began.Add(time.Second), p.LastMatch("r"))
 	assert.Zero(t, p.LastMatch("other"))
+}
+
+// What was let through in mode detect was not blocked, and comes first all the same
+// where most of it would be.
+func TestWouldBlock(t *testing.T) {
+	p := New()
+	watched, cut := connection(1, 23, telemetry.ConnectionStart, telemetry.Block), connection(2, 23, telemetry.ConnectionStart, telemetry.Block)
+	watched.Judgement.Verdict, cut.Judgement.Verdict = telemetry.Detected, telemetry.Blocked
+	p.Connections([]telemetry.Connection{watched, watched, cut}, began)
+	assert.Equal(t, []Entry{
+		{Key: Key{Address: watched.Tuple.Source}, Counts: Counts{Connections: 2, WouldBlock: 2}},
+		{Key: Key{Address: cut.Tuple.Source}, Counts: Counts{Connections: 1, Blocked: 1}},
+	}, p.Top(Sources, ByBlocked, time.Hour, 10, began))
+	assert.Equal(t, Counts{Connections: 3, Blocked: 1, WouldBlock: 2}, p.Series(time.Hour, began)[0].Counts)
 }
 
 func TestNames(t *testing.T) {

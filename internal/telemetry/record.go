@@ -158,6 +158,20 @@ type Totals struct {
 	Rules    []RuleTotal
 }
 
+// Blocked are the connections that were blocked, and those that were let through in
+// mode detect and that prevent would have blocked.
+func (t *Totals) Blocked() (blocked, wouldBlock uint64) {
+	for _, v := range t.Verdicts {
+		switch {
+		case v.Verdict == Blocked:
+			blocked += v.Count
+		case v.Action == Block:
+			wouldBlock += v.Count
+		}
+	}
+	return blocked, wouldBlock
+}
+
 // VerdictTotal counts connections by what became of them.
 type VerdictTotal struct {
 	Verdict   Verdict
