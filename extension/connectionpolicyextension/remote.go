@@ -41,6 +41,7 @@ type remote struct {
 	cfg    *URL
 	access securefile.Access // of the token; what others may write is never taken
 	client *http.Client
+	own    ownSockets
 
 	mu      sync.Mutex
 	content []byte
@@ -69,6 +70,7 @@ func newRemote(cfg *URL, access securefile.Access) (*remote, error) {
 		}
 	}
 	r := &remote{cfg: cfg, access: access, err: errors.New("it was not fetched yet")}
+	transport.DialContext = r.own.dialer().DialContext
 	r.client = &http.Client{Transport: transport, Timeout: cfg.Timeout, CheckRedirect: func(next *http.Request, before []*http.Request) error {
 		switch {
 		case len(before) > maxRedirects:
@@ -139,6 +141,7 @@ func (r *remote) get(ctx context.Context, known string) (content []byte, etag st
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token.String()))
 	}
+	defer r.own.close()
 	response, err := r.client.Do(request)
 	if err != nil {
 		return nil, "", err
@@ -158,7 +161,7 @@ func (r *remote) get(ctx context.Context, known string) (content []byte, etag st
 		return nil, "", fmt.Errorf("it is larger than %d MiB", policy.MaxPolicySize>>20)
 	}
 	if sum := sha256.Sum256(content); r.cfg.Sha256 != "" && hex.EncodeToString(sum[:]) != strings.ToLower(r.cfg.Sha256) {
-		return nil, "", fmt.Errorf("its SHA-256 is %x, accepted is the one of the setting url::sha256, %s", sum, r.cfg.Sha256)
+		return nil, "", fmt.Errorf("its SHA-256 is %x, the setting url::sha256 wants %s: either it is not the policy that was meant, or, once you have looked at it, set url::sha256 to what it is now", sum, r.cfg.Sha256)
 	}
 	return content, response.Header.Get("ETag"), nil
 }

@@ -12,6 +12,7 @@ import (
 // watches the veth interface without a policy.
 type config struct {
 	policy     string // path of the policy file
+	url        string // or where it is fetched from, as YAML in flow style
 	extension  string // further settings of the extension, as YAML in flow style
 	receiver   string // likewise of the receiver
 	interfaces string // default: {include: [weir0]}
@@ -44,9 +45,13 @@ func (c *config) yaml(dir string) string {
 	for _, line := range strings.Split(strings.TrimSpace(c.receiver), "\n") {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
-	if c.policy != "" {
-		fmt.Fprintf(&b, "    policy: connection_policy\nextensions:\n  connection_policy:\n    file: %q\n    allow_insecure_files: %t\n    state_directory: %q\n",
-			c.policy, !c.checked, filepath.Join(dir, "state"))
+	if c.policy != "" || c.url != "" {
+		from := "url: " + c.url
+		if c.policy != "" {
+			from = fmt.Sprintf("file: %q", c.policy)
+		}
+		fmt.Fprintf(&b, "    policy: connection_policy\nextensions:\n  connection_policy:\n    %s\n    allow_insecure_files: %t\n    state_directory: %q\n",
+			from, !c.checked, filepath.Join(dir, "state"))
 		if !strings.Contains(c.extension, "reload_interval") {
 			fmt.Fprintf(&b, "    reload_interval: 100ms\n")
 		}

@@ -148,6 +148,7 @@ func (h *host) echoTCP(t *testing.T, at netip.AddrPort, secure *tls.Config) {
 	}()
 }
 
+// newCertificate is a certificate for a name or an address, and its own authority.
 func newCertificate(t *testing.T, name string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -157,6 +158,9 @@ func newCertificate(t *testing.T, name string) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour), IsCA: true,
 		BasicConstraintsValid: true,
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
