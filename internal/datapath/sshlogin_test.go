@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/weirnet/weir/internal/nstest"
@@ -84,20 +83,13 @@ type sshTest struct {
 func listenToTests(t *testing.T) *Datapath {
 	t.Helper()
 	nstest.Need(t)
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	d := &Datapath{}
 	t.Cleanup(func() {
-		if err := errors.Join(d.SetSSHLogins(false), netlink.LinkSetDown(lo)); err != nil {
+		if err := d.SetSSHLogins(false); err != nil {
 			t.Error(err)
 		}
 	})
-	err = d.SetSSHLogins(true)
+	err := d.SetSSHLogins(true)
 	if errors.Is(err, errNoSSHHook) {
 		t.Skip(err)
 	}

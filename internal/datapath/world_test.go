@@ -64,13 +64,6 @@ func newWorld(t testing.TB, d *Datapath) *world {
 	nstest.Veth(t, "wt0", "wt1")
 	nstest.Veth(t, "wt2", "wt3")
 	nstest.Veth(t, "wt4", "wt5")
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for of, name := range map[device]string{
 		outside: "wt0", inside: "wt1", vlan: "wt2", bridge: "wt3", unwatched: "wt4", loopback: "lo",
 	} {

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
@@ -86,13 +85,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func start(t *testing.T, text string, changes ...func(*Config)) (*Engine, *collector) {
 	t.Helper()
 	nstest.Need(t)
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		t.Fatal(err)
-	}
 	ignore := goleak.IgnoreCurrent()
 	c := &collector{}
 	config := Config{

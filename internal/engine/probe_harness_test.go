@@ -118,6 +118,7 @@ type tlsServer struct {
 	accepted []netip.AddrPort // where connections came from
 	open     map[net.Conn]bool
 	payloads map[netip.AddrPort]int // bytes that came on the wire, by who sent them
+	frame    [1 << 17]byte
 }
 
 func newTLSServer(t testing.TB, config *tls.Config) *tlsServer {
@@ -194,33 +195,43 @@ func (s *tlsServer) open1(far netlink.Link) (err error) {
 	if s.capture, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
 		return err
 	}
-	wait := unix.Timeval{Usec: 50000}
-	return errors.Join(
-		unix.SetsockoptTimeval(s.capture, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-		unix.Bind(s.capture, &unix.SockaddrLinklayer{Protocol: all, Ifindex: l.Attrs().Index}))
+	return unix.Bind(s.capture, &unix.SockaddrLinklayer{Protocol: all, Ifindex: l.Attrs().Index})
 }
 
-// watch notes what comes on the wire.
+// watch notes what comes on the wire, so that its socket does not overflow.
 func (s *tlsServer) watch() {
 	defer unix.Close(s.capture)
-	frame := make([]byte, 1<<17)
 	for {
-		n, from, err := unix.Recvfrom(s.capture, frame, 0)
 		select {
 		case <-s.quit:
 			return
 		default:
 		}
-		if link, ok := from.(*unix.SockaddrLinklayer); err != nil || !ok || link.Pkttype == unix.PACKET_OUTGOING {
+		unix.Poll([]unix.PollFd{{Fd: int32(s.capture), Events: unix.POLLIN}}, 50)
+		s.mu.Lock()
+		s.note()
+		s.mu.Unlock()
+	}
+}
+
+// note takes all that has come on the wire by now.
+func (s *tlsServer) note() {
+	for {
+		n, from, err := unix.Recvfrom(s.capture, s.frame[:], unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return
+		}
+		if link, ok := from.(*unix.SockaddrLinklayer); !ok || link.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
 		var p packet.Packet
-		if p.Decode(&packet.Frame{Data: frame[:n], Link: packet.LinkEthernet}) != packet.Decoded {
+		if p.Decode(&packet.Frame{Data: s.frame[:n], Link: packet.LinkEthernet}) != packet.Decoded {
 			continue
 		}
-		s.mu.Lock()
-		s.payloads[netip.AddrPortFrom(p.Tuple.Source, p.Tuple.SourcePort)] += len(p.CapturedPayload(frame[:n]))
-		s.mu.Unlock()
+		s.payloads[netip.AddrPortFrom(p.Tuple.Source, p.Tuple.SourcePort)] += len(p.CapturedPayload(s.frame[:n]))
 	}
 }
 
@@ -312,5 +323,6 @@ func (s *tlsServer) taken() int {
 func (s *tlsServer) came(from netip.AddrPort) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.note()
 	return s.payloads[from]
 }

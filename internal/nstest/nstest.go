@@ -17,16 +17,16 @@ import (
 const marker = "WEIR_TEST_NAMESPACE"
 
 // Main is a package's TestMain: it runs the test binary again in a new network
-// namespace whose only interface is loopback, and in a mount namespace with a BPF
-// file system of its own. The whole process must be in them, since goroutines
-// change threads. Without root the tests run where they are,
-// and those that call Need are skipped.
+// namespace whose only interface is loopback, which is up, and in a mount namespace
+// with a BPF file system of its own. The whole process must be in them, since
+// goroutines change threads. Without root the tests run where they are, and those that
+// call Need are skipped.
 func Main(m *testing.M) {
 	if os.Geteuid() != 0 {
 		os.Exit(m.Run())
 	}
 	if os.Getenv(marker) != "" {
-		if err := ownFileSystem(); err != nil {
+		if err := errors.Join(ownFileSystem(), loopbackUp()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -54,6 +54,17 @@ func ownFileSystem() error {
 	}
 	if err := unix.Mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700"); err != nil {
 		return fmt.Errorf("mount a BPF file system: %w", err)
+	}
+	return nil
+}
+
+func loopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
 	}
 	return nil
 }
