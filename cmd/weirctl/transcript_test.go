@@ -79,8 +79,8 @@ func TestTranscripts(t *testing.T) {
 // now is any time of these days, of which transcripts have the same one.
 var (
 	now = func() *regexp.Regexp {
-		day := func(hours time.Duration) string { return time.Now().UTC().Add(hours * time.Hour).Format(time.DateOnly) }
-		return regexp.MustCompile("(" + day(-1) + "|" + day(1) + `) \d\d:\d\d:\d\d`)
+		day := func(days int) string { return time.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly) }
+		return regexp.MustCompile("(" + day(-1) + "|" + day(0) + "|" + day(1) + `) \d\d:\d\d:\d\d`)
 	}()
 	process = regexp.MustCompile(`\(process \d+\)`)
 )
