@@ -210,7 +210,7 @@ func TestApplyAsks(t *testing.T) {
 			}
 			holds(t, complaints.String(), "Put it in force?", tt.complaint)
 			holds(t, out.String(), "It cuts 1 live connection:")
-			deadline := time.Now().Add(5 * time.Second)
+			deadline := time.Now().Add(30 * time.Second)
 			for {
 				if _, s, _ := b.weirctl("status"); strings.Contains(s, tt.generation) && !strings.Contains(s, "waits") {
 					return

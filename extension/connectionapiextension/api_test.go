@@ -80,7 +80,7 @@ func TestPolicy(t *testing.T) {
 	assert.Equal(t, twoRules, string(content))
 
 	by := fmt.Sprintf("user %d (process N): ", os.Geteuid())
-	calls := b.audit()
+	calls := b.audit(13)
 	assert.Contains(t, calls, by+"PUT /v1/policy done")
 	assert.Contains(t, calls, by+"POST /v1/policy/rollback done")
 	assert.Contains(t, calls, by+"POST /v1/policy/confirm refused: no change waits to be confirmed")
@@ -92,7 +92,7 @@ func TestPolicy(t *testing.T) {
 func TestRules(t *testing.T) {
 	b := newBench(t)
 	b.Connections([]telemetry.Connection{connection(1)})
-	require.Eventually(t, func() bool { return !b.profile.LastMatch("a").IsZero() }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !b.profile.LastMatch("a").IsZero() }, patience, time.Millisecond)
 	a := b.call("POST", "/v1/rules/temporary", `{"rule": {"name": "dns", "action": "block", "layer4": {"udp": [53]}}, "for": "10m"}`)
 	require.Equal(t, http.StatusCreated, a.status, "%s", a.body)
 	assert.Equal(t, "/v1/rules/temporary/temporary:dns", a.header.Get("Location"))
@@ -199,7 +199,7 @@ func TestStatistics(t *testing.T) {
 	require.Eventually(t, func() bool {
 		b.get("/v1/statistics?window=1h", &s)
 		return len(s.Top.Names) == 1
-	}, 30*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	assert.EqualValues(t, 3, s.Active)
 	assert.Equal(t, began, s.Since)
 	assert.EqualValues(t, 42, s.Blocked, "what was let through in mode detect was not blocked")
@@ -225,7 +225,7 @@ func TestHealth(t *testing.T) {
 	require.Eventually(t, func() bool {
 		b.get("/v1/health", &h)
 		return h.Status == "degraded"
-	}, 20*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	assert.Contains(t, h.Problems[0], "policy.yaml:1:7: mode")
 	b.Attach(b.engine)()
 	b.get("/v1/health", &h)

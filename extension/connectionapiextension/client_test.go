@@ -69,7 +69,6 @@ func TestClient(t *testing.T) {
 		for b.feed.subscribers.Load() == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(10 * time.Millisecond) // it has its place
 		b.Connections([]telemetry.Connection{connection(1), blocked(2)})
 	}()
 	var events []string

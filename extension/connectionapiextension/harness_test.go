@@ -160,20 +160,26 @@ func (b *bench) policy() component.Component {
 	return e
 }
 
-// audit is what the audit log says about calls so far.
-func (b *bench) audit() []string {
+// audit is what the audit log says about calls, once there are so many. It is written
+// behind the calls.
+func (b *bench) audit(n int) (calls []string) {
 	b.t.Helper()
-	time.Sleep(50 * time.Millisecond) // the log is written behind the calls
-	content, err := os.ReadFile(filepath.Join(b.dir, "log", "audit.log"))
-	require.NoError(b.t, err)
-	var calls []string
-	for line := range strings.Lines(string(content)) {
-		if _, text, is := strings.Cut(strings.TrimSpace(line), " call      "); is {
-			calls = append(calls, regexp.MustCompile(`process \d+`).ReplaceAllString(text, "process N"))
+	require.Eventually(b.t, func() bool {
+		content, err := os.ReadFile(filepath.Join(b.dir, "log", "audit.log"))
+		require.NoError(b.t, err)
+		calls = nil
+		for line := range strings.Lines(string(content)) {
+			if _, text, is := strings.Cut(strings.TrimSpace(line), " call      "); is {
+				calls = append(calls, regexp.MustCompile(`process \d+`).ReplaceAllString(text, "process N"))
+			}
 		}
-	}
+		return len(calls) >= n
+	}, patience, 5*time.Millisecond)
 	return calls
 }
+
+// patience is how long a test waits for what has to come.
+const patience = 30 * time.Second
 
 // answer is what came back.
 type answered struct {

@@ -108,7 +108,7 @@ func TestOtherUser(t *testing.T) {
 	assert.Equal(t, []string{
 		"user 65534 (process N): POST /v1/policy/confirm refused: only root and the service user may call",
 		"user 65534 (process N): DELETE /v1/rules/temporary/x; 2026-05-04T03:02:01Z call refused: only root and the service user may call",
-	}, b.audit())
+	}, b.audit(2))
 }
 
 func TestConfig(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,7 +33,6 @@ func TestNodeClient(t *testing.T) {
 		return lines
 	}
 	first := follow("2")
-	time.Sleep(100 * time.Millisecond) // it has its place in the buffer
 	b.Connections([]telemetry.Connection{connection(1), blocked(2), connection(3)})
 	var last string
 	for _, want := range []string{"weir.connection.start allowed", "weir.connection.start blocked"} {

@@ -47,6 +47,12 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request) error {
 	case accept != "" && !strings.Contains(accept, "json") && !strings.Contains(accept, "*/*"):
 		return &callError{http.StatusNotAcceptable, "accepted are text/event-stream and application/x-ndjson", nil}
 	}
+	last := r.Header.Get("Last-Event-ID")
+	if last == "" {
+		last = r.URL.Query().Get("last_event_id")
+	}
+	// Whoever sees the subscriber counted may count on its being told of what follows.
+	at, lost := a.feed.ring.place(last)
 	if n := a.feed.subscribers.Add(1); n > int64(a.cfg.Events.MaxSubscribers) {
 		a.feed.subscribers.Add(-1)
 		return &callError{http.StatusServiceUnavailable, "there are as many subscribers as there may be (events::max_subscribers)", nil}
@@ -55,14 +61,10 @@ func (a *api) streamEvents(w http.ResponseWriter, r *http.Request) error {
 	s := stream{
 		feed: a.feed, filter: f, format: format, w: w, control: http.NewResponseController(w), timeout: a.cfg.Events.WriteTimeout,
 	}
-	last := r.Header.Get("Last-Event-ID")
-	if last == "" {
-		last = r.URL.Query().Get("last_event_id")
-	}
 	w.Header().Set("Content-Type", format.mediaType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy is not to collect them
-	if err := s.run(r, last); err != nil {
+	if err := s.run(r, at, lost); err != nil {
 		a.set.Logger.Warn("A subscriber to events was cut off", zap.String("caller", caller(r)), zap.Error(err))
 	}
 	return nil
@@ -79,13 +81,12 @@ type stream struct {
 	buffer  []byte
 }
 
-// run sends events until one of the ends is gone. The error is that of a subscriber
-// that takes nothing.
-func (s *stream) run(r *http.Request, last string) error {
+// run sends events, from a place on, until one of the ends is gone. The error is that of
+// a subscriber that takes nothing.
+func (s *stream) run(r *http.Request, at uint64, lost bool) error {
 	if err := s.control.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	at, lost := s.feed.ring.place(last)
 	id := s.feed.ring.id(at - 1)
 	if lost {
 		s.lost(id, 0)

@@ -113,7 +113,7 @@ func TestTCP(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, call(""))
 	assert.Equal(t, http.StatusUnauthorized, call("wrong"))
 	assert.Equal(t, http.StatusConflict, call("sesame"))
-	calls := b.audit()
+	calls := b.audit(1)
 	require.Len(t, calls, 1, "who is not known is not in it")
 	assert.Regexp(t, `^"ali\\\\nbaba" at 127\.0\.0\.1:\d+: POST /v1/policy/confirm refused: no change waits`, calls[0])
 }

@@ -18,7 +18,8 @@ func (d *Datapath) checkGlobs() error {
 }
 
 // isChosen says whether an interface is to be watched. Of itself a VRF's own
-// device is not: it is to its interfaces what loopback is to the host.
+// device is not: it is to its interfaces what loopback is to the host. One that is
+// down has no routes, whatever was read of them last.
 func (d *Datapath) isChosen(i *iface) bool {
 	if matchAny(d.config.Exclude, i.name) || i.name == tapName {
 		return false
@@ -27,7 +28,7 @@ func (d *Datapath) isChosen(i *iface) bool {
 		return matchAny(d.config.Include, i.name)
 	}
 	_, routed := d.paths.routed[i.index]
-	return routed && !i.loopback && i.kind != "vrf"
+	return routed && i.up && !i.loopback && i.kind != "vrf"
 }
 
 func matchAny(globs []string, name string) bool {

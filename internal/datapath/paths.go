@@ -201,8 +201,9 @@ func (p *paths) set(i iface) (changed bool) {
 		if *known == i {
 			return false
 		}
-		// Its IPv4 routes go without a word.
-		if known.up && !i.up {
+		// Its IPv4 routes go without a word when it is set down, and only after the
+		// news of that: they may still have been there when the tables were read again.
+		if known.up != i.up {
 			if _, routed := p.routed[i.index]; routed {
 				p.doubtful = true
 			}

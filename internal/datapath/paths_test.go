@@ -105,6 +105,26 @@ func TestLearn(t *testing.T) {
 }
 
 // TestChore: it is not put off by further calls, and rests in proportion.
+// An interface that is set down is left at once, though its routes may still be there
+// when the tables are read again; and they are read again when it is set up.
+func TestDownHasNoRoutes(t *testing.T) {
+	d := &Datapath{paths: newPaths(true)}
+	eth := iface{index: 7, name: "eth0", up: true}
+	d.paths.set(eth)
+	d.paths.prove(&route{hops: []int{7}})
+	for _, up := range []bool{true, false, true} {
+		eth.up = up
+		d.paths.doubtful = false
+		changed := d.paths.set(eth)
+		if changed != d.paths.doubtful {
+			t.Errorf("up %v: changed %v, to be read again %v", up, changed, d.paths.doubtful)
+		}
+		if d.isChosen(d.paths.interfaces[7]) != up {
+			t.Errorf("up %v: it is chosen, or left, for a route that was read before", up)
+		}
+	}
+}
+
 func TestChore(t *testing.T) {
 	var c chore
 	c.call(0)

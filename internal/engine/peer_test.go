@@ -220,7 +220,7 @@ func (r *road) connect(t testing.TB, version int, port uint16) (client, server *
 // within waits for what is to happen soon.
 func within(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for until := time.Now().Add(5 * time.Second); !ok(); time.Sleep(200 * time.Microsecond) {
+	for until := time.Now().Add(30 * time.Second); !ok(); time.Sleep(200 * time.Microsecond) {
 		if time.Now().After(until) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -69,7 +69,8 @@ func TestForgets(t *testing.T) {
 			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{good.with()}}).Handshake()
 		}
 	})
-	p := newProber(t, Config{KeepFor: 300 * time.Millisecond, KeepFailureFor: 300 * time.Millisecond})
+	const keep = 2 * time.Second
+	p := newProber(t, Config{KeepFor: keep, KeepFailureFor: keep})
 	expect := func(o Outcome, cached bool, connections int32) {
 		t.Helper()
 		if a := p.ask(t, s.asked("a.example")); a.Outcome != o || a.Cached != cached || s.taken.Load() != connections {
@@ -79,11 +80,11 @@ func TestForgets(t *testing.T) {
 	expect(Seen, false, 1)
 	expect(Seen, true, 1)
 	broken.Store(true)
-	time.Sleep(350 * time.Millisecond)
+	time.Sleep(keep + 50*time.Millisecond)
 	expect(Broken, false, 2)
 	broken.Store(false)
 	expect(Broken, true, 2)
-	time.Sleep(350 * time.Millisecond)
+	time.Sleep(keep + 50*time.Millisecond)
 	expect(Seen, false, 3)
 }
 
@@ -128,15 +129,16 @@ func TestRates(t *testing.T) {
 // turn, as long as they may, and what is too much is refused.
 func TestCrowd(t *testing.T) {
 	var most, now atomic.Int32
+	release := make(chan struct{})
 	s := serve(t, func(c net.Conn) {
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
 		}
 		defer now.Add(-1)
 		c.Read(make([]byte, 1))
-		time.Sleep(10 * time.Millisecond)
+		<-release
 	})
-	p := newProber(t, Config{Running: 2, Waiting: 3, Burst: 100, Timeout: 5 * time.Second})
+	p := newProber(t, Config{Running: 2, Waiting: 3, Burst: 100, Timeout: 30 * time.Second})
 	counts := map[Outcome]int{}
 	var mu sync.Mutex
 	var asked sync.WaitGroup
@@ -152,6 +154,7 @@ func TestCrowd(t *testing.T) {
 			count(a)
 		}
 	}
+	close(release)
 	asked.Wait()
 	if counts[Broken] != 5 || counts[Busy] != 3 || most.Load() > 2 {
 		t.Errorf("%v, %d at once", counts, most.Load())
@@ -162,7 +165,7 @@ func TestCrowd(t *testing.T) {
 func TestTurn(t *testing.T) {
 	release := make(chan struct{})
 	s := serve(t, func(net.Conn) { <-release })
-	p := newProber(t, Config{Running: 1, Timeout: 300 * time.Millisecond})
+	p := newProber(t, Config{Running: 1, Timeout: 2 * time.Second})
 	slow := make(chan Answer, 1)
 	p.Ask(s.asked("a.example"), func(a Answer) { slow <- a })
 	for s.taken.Load() == 0 {

@@ -195,7 +195,7 @@ func TestCopyOfSomethingHuge(t *testing.T) {
 	start := time.Now()
 	require.ErrorContains(t, Copy(&got, path, Private, 16<<20), "is larger than 16 MiB")
 	assert.Zero(t, got.Len())
-	assert.Less(t, time.Since(start), time.Second)
+	assert.Less(t, time.Since(start), 30*time.Second, "a TiB was read")
 }
 
 // Files of procfs say that they have no size, as a growing file may.

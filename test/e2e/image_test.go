@@ -83,7 +83,7 @@ func TestImage(t *testing.T) {
 	for _, m := range capability.FindAllStringSubmatch(page, -1) {
 		set += ",+" + strings.ToLower(m[1])
 	}
-	if len(command) != 3 || strings.Count(set, "+") != 3 {
+	if len(command) != 3 || strings.Count(set, "+") != 4 {
 		t.Fatalf("the command is %q, the capabilities are %s", command, set)
 	}
 
