@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,7 +83,9 @@ func (w *weir) begin(t *testing.T, command ...string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	w.cmd = exec.Command(command[0], command[1:]...)
+	// Ignored until the Collector takes signals: see signal.
+	const hangup = `trap "" HUP; exec "$0" "$@"`
+	w.cmd = exec.Command("sh", append([]string{"-c", hangup}, command...)...)
 	w.cmd.Stdout, w.cmd.Stderr = out, out
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	w.host.do(func() { err = w.cmd.Start() })
@@ -144,12 +147,27 @@ func (w *weir) kill(t *testing.T) {
 
 func (w *weir) signal(t *testing.T, s unix.Signal) {
 	t.Helper()
-	// The Collector begins to listen to signals a moment after it says that it
-	// is ready; until then they end it. That moment cannot be seen from outside.
-	time.Sleep(time.Until(w.ready.Add(300 * time.Millisecond)))
+	// The Collector begins to take signals a moment after it says that it is ready;
+	// until then they end it.
+	if !w.ready.IsZero() {
+		await(t, "the Collector to take signals", w.takesSignals)
+	}
 	if err := w.cmd.Process.Signal(s); err != nil {
 		t.Fatalf("signal the Collector: %v", err)
 	}
+}
+
+// takesSignals says whether it does by now. It was started with SIGHUP ignored, which
+// ends when it asks for that signal; the others it asks for right after.
+func (w *weir) takesSignals() bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid()))
+	if err != nil {
+		return true // it has ended
+	}
+	_, ignored, _ := strings.Cut(string(status), "\nSigIgn:\t")
+	ignored, _, _ = strings.Cut(ignored, "\n")
+	mask, err := strconv.ParseUint(ignored, 16, 64)
+	return err == nil && mask>>(unix.SIGHUP-1)&1 == 0
 }
 
 func (w *weir) awaitExit(t *testing.T) {
