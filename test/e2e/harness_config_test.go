@@ -24,7 +24,7 @@ type config struct {
 }
 
 // Ends of UDP and ICMP are told after a second without packets.
-const shortTimeouts = "{tcp: 60s, tcp_closing: 2s, udp: 1s, icmp: 1s}"
+const shortTimeouts = "{tcp: 60s, tcp_closing: 20s, udp: 1s, icmp: 1s}"
 
 // yaml is the configuration that writes all signals into dir.
 func (c *config) yaml(dir string) string {
