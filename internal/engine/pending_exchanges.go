@@ -13,7 +13,8 @@ import (
 // start of their connection, before its end.
 type pendingExchanges struct {
 	mu sync.Mutex
-	// waiting are in the order in which they were complete.
+	// waiting are in the order in which they were complete, those of one connection in
+	// the order in which they were found out.
 	waiting []telemetry.Exchange
 	lost    uint64
 }
@@ -33,9 +34,10 @@ func (p *pendingExchanges) add(said []telemetry.Exchange) {
 			p.lost += uint64(len(said) - i)
 			return
 		}
-		// They come nearly in order.
+		// They come nearly in order: copies of packets may pass each other on their way
+		// here, and with them the times by which something was complete.
 		at := len(p.waiting)
-		for at > 0 && completed(&p.waiting[at-1]).After(completed(&said[i])) {
+		for at > 0 && completed(&p.waiting[at-1]).After(completed(&said[i])) && p.waiting[at-1].Connection.ID != said[i].Connection.ID {
 			at--
 		}
 		p.waiting = slices.Insert(p.waiting, at, said[i])
