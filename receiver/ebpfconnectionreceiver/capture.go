@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	ossignal "os/signal"
 	"sync"
 	"syscall"
 	"time"
@@ -90,15 +91,31 @@ type captureEnd struct {
 }
 
 func newCaptureEnd() *captureEnd {
-	return &captureEnd{stopCollector: interruptSelf, quit: make(chan struct{})}
+	e := &captureEnd{quit: make(chan struct{})}
+	e.stopCollector = e.interruptSelf
+	return e
 }
 
-func interruptSelf() error {
+// interruptSelf sends what the Collector takes for the wish to end, until it ends. The
+// Collector takes signals a moment after its components have started, and a small capture
+// is through before: nobody would hear of the first one then, and it would kill the process
+// with what exporters have not written yet, were it not asked for here, too.
+func (e *captureEnd) interruptSelf() error {
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil {
 		return err
 	}
-	return self.Signal(syscall.SIGTERM) // which the Collector takes for the wish to end
+	ossignal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
+	for {
+		if err := self.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		select {
+		case <-e.quit:
+			return nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // stop ends what waits; it may be called again.
