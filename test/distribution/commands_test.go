@@ -30,8 +30,10 @@ func shellOf(t *testing.T, page string) (blocks []string) {
 }
 
 // TestDocumentedCommands: what the pages say to type is shell, and names tasks, files
-// and commands that there are. Those that can be run anywhere are run by other tests:
-// of docs/api.md, docs/events.md, docs/weirctl.md, docs/walkthrough.md.
+// and commands that there are. Those that can be run in a test are run by others: of
+// docs/api.md, docs/events.md, docs/one-file.md, docs/replay.md, docs/weirctl.md,
+// docs/walkthrough.md, and what docs/operations.md and docs/install.md have for a host
+// with systemd.
 func TestDocumentedCommands(t *testing.T) {
 	makefile, err := os.ReadFile(filepath.Join(root(t), "Makefile"))
 	if err != nil {
@@ -106,4 +108,36 @@ func TestInstallByHand(t *testing.T) {
 	}
 	run(t, folder, "usr/bin/weirctl", "policy", "check", "etc/weir/policy.yaml")
 	run(t, folder, "usr/bin/weir", "validate", "--config", "etc/weir/config.yaml")
+}
+
+// TestDocumentedStarts starts Weir with the very commands of pages: replays, to their
+// end; and what would watch this host as far as `validate` goes, as which test/e2e runs
+// the rest.
+func TestDocumentedStarts(t *testing.T) {
+	binary(t)
+	folder := t.TempDir()
+	capture := filepath.Join(root(t), "testdata", "captures", "sample.pcap")
+	oneFile := filepath.Join(folder, "weir.yaml")
+	text, err := os.ReadFile(filepath.Join(root(t), "examples", "one-file.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, oneFile, string(text))
+	for page, n := range map[string]int{"docs/replay.md": 1, "docs/one-file.md": 2} {
+		found := 0
+		for _, block := range shellOf(t, page) {
+			if !strings.Contains(block, "bin/weir ") {
+				continue
+			}
+			found++
+			typed := strings.NewReplacer("traffic.pcapng", capture, "bin/weir --config weir:/etc/weir/weir.yaml", "bin/weir validate --config weir:"+oneFile).Replace(block)
+			out := run(t, root(t), "bash", "-euc", typed)
+			if page == "docs/replay.md" && strings.Count(out, "detected  forwarded udp 192.0.2.20:53211") != 2 {
+				t.Errorf("%s\nprints\n%s", block, out)
+			}
+		}
+		if found != n {
+			t.Errorf("%s starts Weir in %d blocks, want %d", page, found, n)
+		}
+	}
 }

@@ -56,8 +56,8 @@ func TestEventsOTLP(t *testing.T) {
 	t.Setenv("QUEUE", filepath.Join(folder, "queue"))
 
 	sender := start(t, "--config", "examples/events-otlp.yaml", "--config", replayed, "--config", unmeant)
-	sender.await(t, "replay")   // its summary
-	time.Sleep(2 * time.Second) // until the receiver has handed over its last batch
+	sender.await(t, "replay") // its summary
+	awaitQueued(t, filepath.Join(folder, "queue"))
 	sender.cmd.Process.Kill()
 	sender.cmd.Wait()
 
@@ -82,6 +82,30 @@ service:
 		}
 	}
 	complete(t, events)
+}
+
+// awaitQueued waits until the queue on disk has the last of the sample's records.
+func awaitQueued(t *testing.T, folder string) {
+	t.Helper()
+	queued := 0
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		files, err := filepath.Glob(filepath.Join(folder, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		queued = 0
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			queued += strings.Count(string(text), "weir.connection.end")
+		}
+		if queued >= sampleEnds {
+			return
+		}
+	}
+	t.Fatalf("%d ends are on disk, want %d", queued, sampleEnds)
 }
 
 // sampleEnds is how many connections end in the sample.
