@@ -71,8 +71,10 @@ func (w *waiting) drop(left row, from int, at *walk) {
 			state State
 			row   row
 		}{
-			{f.HTTP.Host.State, w.host}, {f.HTTP.Path.State, w.path},
-			{f.TLS.ServerName.State, w.serverName}, {f.DNS.Name.State, w.question},
+			{f.HTTP.Host.State, w.host},
+			{f.HTTP.Path.State, w.path},
+			{f.TLS.ServerName.State, w.serverName},
+			{f.DNS.Name.State, w.question},
 		} {
 			if fact.state == Unknown {
 				w.scratch.or(fact.row)
