@@ -154,7 +154,8 @@ func TestAPI(t *testing.T) {
 	if err := os.WriteFile(file, []byte(shut), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if dry := callAPI(t, socket, "-T", file, "/v1/policy?dry_run=true"); dry["cut_count"].(float64) != 1 {
+	// Of those that were closed on one side only some may still be there.
+	if dry := callAPI(t, socket, "-T", file, "/v1/policy?dry_run=true"); dry["cut_count"].(float64) < 1 || !strings.Contains(fmt.Sprint(dry["cuts"]), kept.source.String()) {
 		t.Errorf("dry run: %v", dry)
 	}
 	callAPI(t, socket, "-T", file, "-H", tag, "/v1/policy?confirm_within=5m")
