@@ -55,14 +55,19 @@ static __always_inline void let_go(const struct flow_key *k, struct flow *f) {
   bpf_map_delete_elem(&looks, k);
 }
 
+// Makes an entry. By itself, for its stack is not to be that of the caller.
+static __noinline int make_look(const struct flow_key *k, __u64 id) {
+  struct look fresh = {.id = id};
+  return bpf_map_update_elem(&looks, k, &fresh, BPF_ANY);
+}
+
 // The entry that keeps what its packets lose on their way; NULL where there is no
 // room for more.
 static __always_inline struct look *held_look(const struct flow_key *k, const struct flow *f) {
   struct look *l = bpf_map_lookup_elem(&looks, k);
   if (l && l->id == f->id)
     return l;
-  struct look fresh = {.id = f->id};
-  if (bpf_map_update_elem(&looks, k, &fresh, BPF_ANY))
+  if (make_look(k, f->id))
     return NULL;
   return bpf_map_lookup_elem(&looks, k);
 }
@@ -110,23 +115,26 @@ static __always_inline __u32 is_answer(const struct flow *f, const struct look *
          (l->answers_by == f->tables || MUTANT(ANSWERS_ANY_TABLES));
 }
 
-// Sends a copy to user space. Returns what the program is to return: what user space
-// cannot have a copy of is dropped, and sent again, for it not to miss any.
+// Sends a copy to user space, as make_look() is by itself. Returns 0 where that was done,
+// and the packet is as it was.
+static __noinline int send_copy(struct __sk_buff *skb, __u64 id, __u32 where, __u32 device) {
+  struct hold_handle handle = {.id = id, .where = where};
+  __u8 macs[HANDLE_BYTES];
+  if (bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)) ||
+      bpf_skb_store_bytes(skb, 0, &handle, HANDLE_BYTES, 0))
+    return 1;
+  int failed = !!bpf_clone_redirect(skb, device, 0);
+  return failed || bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+}
+
+// Lets the packet pass, with a copy to user space. Returns what the program is to return:
+// what user space cannot have a copy of is dropped, and sent again, for it not to miss any.
 static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f, struct look *l,
                                      const struct packet *p, __u32 egress,
                                      const struct hold_state *h) {
-  struct hold_handle handle = {
-      .id = f->id,
-      .where = skb->ifindex << 8 | HANDLE_DESTINATION | HANDLE_COPY | (egress ? HANDLE_EGRESS : 0),
-  };
-  __u8 macs[HANDLE_BYTES];
-  if (skb->ifindex >= MAX_HANDLED || bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)) ||
-      bpf_skb_store_bytes(skb, 0, &handle, HANDLE_BYTES, 0)) {
-    count(COUNT_HELD_COPY_FAILED);
-    return TC_ACT_SHOT;
-  }
-  __u32 failed = !!bpf_clone_redirect(skb, h->device, 0);
-  if (failed || bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0)) {
+  __u32 where =
+      skb->ifindex << 8 | HANDLE_DESTINATION | HANDLE_COPY | (egress ? HANDLE_EGRESS : 0);
+  if (skb->ifindex >= MAX_HANDLED || send_copy(skb, f->id, where, h->device)) {
     count(COUNT_HELD_COPY_FAILED);
     return TC_ACT_SHOT;
   }
