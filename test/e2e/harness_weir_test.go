@@ -155,6 +155,22 @@ func (w *weir) signal(t *testing.T, s unix.Signal) {
 	if err := w.cmd.Process.Signal(s); err != nil {
 		t.Fatalf("signal the Collector: %v", err)
 	}
+	if s == unix.SIGSTOP {
+		await(t, "all threads to stop", w.isStopped)
+	}
+}
+
+// isStopped says whether none of its threads runs any more.
+func (w *weir) isStopped() bool {
+	states, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", w.pid()))
+	for _, name := range states {
+		text, err := os.ReadFile(name)
+		// "pid (name) state …"
+		if _, after, found := bytes.Cut(text, []byte(") ")); err != nil || !found || after[0] != 'T' {
+			return false
+		}
+	}
+	return err == nil && len(states) > 0
 }
 
 // takesSignals says whether it does by now. It was started with SIGHUP ignored, which
