@@ -102,9 +102,9 @@ static __always_inline __u32 may_hold(const struct packet *p, const struct flow 
 // Whether user space may know what a new policy asks for of a connection that was let pass
 // before, and of which the packets alone do not tell: they wait for its word, as they did
 // when the connection opened. What on_error says of facts that were not seen is its word, too.
-static __always_inline __u32 may_be_known(const struct flow *f, __u8 protocol, __u64 now) {
+static __noinline __attribute__((unused)) int may_be_known(const struct flow *f, __u8 protocol) {
   struct hold_state *h = hold_state();
-  return h && is_read(h, now) && (f->verdict == ALLOWED || f->verdict == DETECTED) &&
+  return h && is_read(h, bpf_ktime_get_ns()) && (f->verdict == ALLOWED || f->verdict == DETECTED) &&
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) &&
          !(f->flags & (FLOW_OWN | FLOW_LOOPBACK)) && !MUTANT(NOT_AWAITED);
 }

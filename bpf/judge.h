@@ -86,6 +86,21 @@ static __always_inline void write_verdict(struct flow *f, const struct policy_se
   clear_bits(&f->flags, (FLOW_DROP | FLOW_REJECT | FLOW_PREVENT) & ~flags);
 }
 
+// A connection that was about to be let go, by an earlier policy than the one that has now
+// judged it, is held on where that keeps nothing. By itself, for its stack.
+static __noinline int hold_on(const struct flow_key *k, const struct flow *f) {
+  struct flow_key own = *k; // as in candidate_of_given()
+  struct look *l = f->flags & FLOW_HELD ? bpf_map_lookup_elem(&looks, &own) : NULL;
+  if (l && l->id == f->id)
+    l->done = 0;
+  return 0;
+}
+
+// Read anew each time, which takes less of the stack than to remember it.
+static __always_inline __u32 is_judged_again(const struct flow *f) {
+  return *(volatile const __u32 *)&f->flags & FLOW_JUDGING;
+}
+
 // Writes what the tables say into the entry. Returns -1 where there are none.
 __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (!k || !f)
@@ -107,18 +122,19 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (d->expires && (!f->judge_at || d->expires < f->judge_at))
     f->judge_at = d->expires;
   if (d->reason == REASON_PENDING) {
-    __u32 again = f->flags & FLOW_JUDGING;
-    __u32 decided = again && !w->cause && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
+    __u32 decided = is_judged_again(f) && !w->cause && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
     if (decided && f->tables == tables)
       return 0; // nothing is new but its age
     __u32 lost = set->prevent && !(f->flags & FLOW_HELD) && is_holding();
     // What detect mode let pass was open before, too.
-    __u32 was_open = decided || (again && lost && f->verdict == DETECTED) ||
-                     (!again && lost && !w->cause && was_open_before(f, protocol_of(k)));
+    __u32 was_open = decided || (is_judged_again(f) && lost && f->verdict == DETECTED) ||
+                     (!is_judged_again(f) && lost && !w->cause && was_open_before(f, protocol_of(k)));
     if (was_open && (!lost || set->keeps)) {
       d->action = kept_action(f, set);
       d->reason = REASON_KEPT;
-    } else if (again && lost && !w->cause && may_be_known(f, protocol_of(k), now)) {
+      if (is_judged_again(f) && !set->keeps)
+        hold_on(k, f);
+    } else if (lost && is_judged_again(f) && !w->cause && may_be_known(f, protocol_of(k))) {
       d->action = ALLOW;
       d->reason = REASON_KEPT;
       clear_bits(&f->flags, FLOW_LOOKED);
@@ -175,18 +191,6 @@ static __always_inline __u32 is_by_duration(void) {
   return w && w->decision.by_duration;
 }
 
-// A connection that was about to be let go, by an earlier policy than the one that has now
-// judged it, is held on where that keeps nothing.
-static __always_inline void hold_on(const struct flow_key *k, const struct flow *f) {
-  if (!(f->flags & FLOW_HELD) || f->reason != REASON_KEPT)
-    return;
-  __u32 slot = slot_of(f->tables);
-  struct policy_settings *set = bpf_map_lookup_elem(&settings, &slot);
-  struct look *l = set && !set->keeps ? bpf_map_lookup_elem(&looks, k) : NULL;
-  if (l && l->id == f->id)
-    l->done = 0;
-}
-
 // Judges an entry again, after a change of policy or when a rule's time has come.
 static __always_inline void judge_again(const struct flow_key *k, struct flow *f, __u64 now) {
   // The other processor's packet is still judged as before.
@@ -194,10 +198,7 @@ static __always_inline void judge_again(const struct flow_key *k, struct flow *f
     return;
   __u8 verdict = f->verdict, action = f->action, reason = f->reason;
   __u32 due = f->judge_at && now >= f->judge_at;
-  __u32 tables = f->tables;
   int failed = judge_flow(k, f, now);
-  if (f->tables != tables)
-    hold_on(k, f);
   clear_bits(&f->flags, FLOW_JUDGING);
   if (failed || (f->flags & FLOW_CLOSED))
     return;
