@@ -132,8 +132,7 @@ static __noinline int send_copy(struct __sk_buff *skb, __u64 id, __u32 where, __
 static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f, struct look *l,
                                      const struct packet *p, __u32 egress,
                                      const struct hold_state *h) {
-  __u32 where =
-      skb->ifindex << 8 | HANDLE_DESTINATION | HANDLE_COPY | (egress ? HANDLE_EGRESS : 0);
+  __u32 where = skb->ifindex << 8 | HANDLE_DESTINATION | HANDLE_COPY | (egress ? HANDLE_EGRESS : 0);
   if (skb->ifindex >= MAX_HANDLED || send_copy(skb, f->id, where, h->device)) {
     count(COUNT_HELD_COPY_FAILED);
     return TC_ACT_SHOT;

@@ -122,13 +122,15 @@ __noinline int judge_flow(const struct flow_key *k, struct flow *f, __u64 now) {
   if (d->expires && (!f->judge_at || d->expires < f->judge_at))
     f->judge_at = d->expires;
   if (d->reason == REASON_PENDING) {
-    __u32 decided = is_judged_again(f) && !w->cause && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
+    __u32 decided =
+        is_judged_again(f) && !w->cause && f->reason != REASON_PENDING && !MUTANT(NOT_KEPT);
     if (decided && f->tables == tables)
       return 0; // nothing is new but its age
     __u32 lost = set->prevent && !(f->flags & FLOW_HELD) && is_holding();
     // What detect mode let pass was open before, too.
-    __u32 was_open = decided || (is_judged_again(f) && lost && f->verdict == DETECTED) ||
-                     (!is_judged_again(f) && lost && !w->cause && was_open_before(f, protocol_of(k)));
+    __u32 was_open =
+        decided || (is_judged_again(f) && lost && f->verdict == DETECTED) ||
+        (!is_judged_again(f) && lost && !w->cause && was_open_before(f, protocol_of(k)));
     if (was_open && (!lost || set->keeps)) {
       d->action = kept_action(f, set);
       d->reason = REASON_KEPT;

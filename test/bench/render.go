@@ -130,21 +130,24 @@ func (t target) distance() string {
 
 // causes are what is known of what a line spends its time on.
 var causes = map[string]string{
-	establishedLine.id:  "each packet is decoded, found in the table of connections (a key of both addresses, for IPv6, too), taken into the TCP state of its end and counted, on the connection with atomic additions and in the totals; nftables does less of it.",
-	firstPacketLine.id:  "of a first packet's time most is the entry and not the rules: its insertion into the table takes half a microsecond, of which the allocation of 256 bytes is 0.37 (a table allocated beforehand would save that, and take 256 MB always); then there are the routing table that is asked whether the packet is for this host, its place among those that are not settled, the counters of verdict and rule, and, while not too many open at once, an event. Of the rules, a quarter of a microsecond (\"Classification\").",
-	listLine.id:         "after the first packet the list is not asked; what a packet of an established connection costs is the lookup of the connection and its state, which ipset does not keep.",
-	classifyLine.id:     "each step from an address to its rule (root, nodes, leaf, item, entry, the rule's counter) is in memory of its own; at 100,000 rules that is in no cache of the processor, and an IPv6 address takes up to eight nodes to its /64, one after the other.",
-	policyLine.id:       "reading YAML and placing tables in the kernel, where each waits until no packet uses the one before.",
-	requestsLine.id:     "a packet passes Weir's hook twice in a request.",
-	connectsLine.id:     "a connection is ten packets, of which the first makes an entry, and two events that another processor reads.",
-	streamLine.id:       "superpackets of 64 KiB make the cost of a packet small; what is left is noise of the machine.",
-	holdFirstLine.id:    "the request and its answer each make the way to the agent and back: a packet waits until the agent wakes up, is read, parsed and judged, its verdict is written by a system call and the packet by another. What makes the slowest percent was not found out.",
-	holdConnectsLine.id: "half of the agent's time is the walk over 1,000 rules, one by one, up to three times a connection (perf). HAProxy searches a tree of the paths, and keeps its connections to the server, so that the processor which client and server share has less to do than without a filter.",
-	holdRequestsLine.id: "as of a first request.",
-	holdStreamLine.id:   "the agent is asked once in 256 MiB.",
-	eventsLine.id:       "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
-	memoryLine.id:       "the Collector's queue, of records that wait for the exporter, is largest while a million connections open.",
-	floodLine.id:        "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
+	establishedLine.id: "each packet is decoded, found in the table of connections (a key of both addresses, for IPv6, too), taken into the TCP state of its end and counted, on the connection with atomic additions and in the totals; nftables does less of it.",
+	firstPacketLine.id: "of a first packet's time most is the entry and not the rules: its insertion into the table takes half a microsecond, of which the allocation of 256 bytes is 0.37 (a table allocated beforehand would save that, and take 256 MB always); then there are the routing table that is asked whether the packet is for this host, its place among those that are not settled, the counters of verdict and rule, and, while not too many open at once, an event. Of the rules, a quarter of a microsecond (\"Classification\").",
+	listLine.id:        "after the first packet the list is not asked; what a packet of an established connection costs is the lookup of the connection and its state, which ipset does not keep.",
+	classifyLine.id:    "each step from an address to its rule (root, nodes, leaf, item, entry, the rule's counter) is in memory of its own; at 100,000 rules that is in no cache of the processor, and an IPv6 address takes up to eight nodes to its /64, one after the other.",
+	policyLine.id:      "reading YAML and placing tables in the kernel, where each waits until no packet uses the one before.",
+	requestsLine.id:    "a packet passes Weir's hook twice in a request.",
+	connectsLine.id:    "a connection is ten packets, of which the first makes an entry, and two events that another processor reads.",
+	streamLine.id:      "superpackets of 64 KiB make the cost of a packet small; what is left is noise of the machine.",
+	holdFirstLine.id: "the request makes the way to the agent and back: a packet waits until the agent wakes up, is read, parsed and judged, its verdict is written by a system call and the packet by another. " +
+		"The slowest percent waits for what else the agent does on its processor (perf): it writes its records and collects garbage, and once a second it passes over the flow table.",
+	holdRequestsLine.id: "answers go straight from the server to the client, with a copy for the agent, so that the processor which the two share has all the work of TCP; when they made a detour by the agent, its processor had half of it (1.1 to 1.2 times what there is without a filter, but 37 µs more for the first answer). " +
+		"Each request and each copy wakes the agent.",
+	holdConnectsLine.id: "of the agent's time (perf) a quarter is the request's way through its device, a tenth the verdict's way into the kernel, less than a hundredth the rules; the rest is to report the connection and its request, and Go's runtime. " +
+		"HAProxy keeps its connections to the server, so that the processor which client and server share has less to do than without a filter.",
+	holdStreamLine.id: "the agent is asked once in 256 MiB.",
+	eventsLine.id:     "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
+	memoryLine.id:     "the Collector's queue, of records that wait for the exporter, is largest while a million connections open.",
+	floodLine.id:      "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
 }
 
 // write adds a line's section.
