@@ -18,8 +18,7 @@ import (
 const holdAbout = "Client, server and filter are processes of their own: client and server share a processor, what judges has the others. " +
 	"Weir (bin/weir) is on the server's host, in prevent mode, and holds each packet that a rule is about until it has an answer. " +
 	"HAProxy is on the same host, as a reverse proxy that refuses paths: to what it costs belongs its own connection to the server. " +
-	"The server, HAProxy and Weir's thread that judges run at real-time priority, so that other work on the machine hardly touches them; " +
-	"what Weir exports meanwhile does not."
+	"Client and server run at real-time priority, so that other work on the machine hardly touches them; what judges does not."
 
 var holdFirstLine = line{
 	id: "hold-first", title: "Prevention: the first request of a connection", unit: "µs",
@@ -84,13 +83,6 @@ func (b *bench) filtered(hosts *hosts, rules int) (all []*filtered, end func()) 
 			l.judge, l.end = c.cmd, c.close
 		case proxySubject:
 			l.judge, l.end = startProxy(l.tcpLane, dir, rules)
-		}
-		if l.judge != nil {
-			thread := ""
-			if name == weirSubject {
-				thread = "weir-hold" // what it exports is to wait for what it judges
-			}
-			setPolicyOf(l.judge.Process.Pid, thread, unix.SCHED_RR, 10)
 		}
 	}
 	return all, end
@@ -269,6 +261,6 @@ func newServedLane(all *hosts, name string, number int) *tcpLane {
 	l.http = true
 	l.process = startProcess(l.server, []int{trafficCPU()})
 	must(l.process.client.Call("Pages.Serve", l.at, &struct{}{}), "serve pages")
-	setPolicyOf(l.process.cmd.Process.Pid, "", unix.SCHED_RR, 10)
+	setPolicyOf(l.process.cmd.Process.Pid, unix.SCHED_RR, 10)
 	return l
 }

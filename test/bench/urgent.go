@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,19 +17,15 @@ func urgently(f func()) {
 }
 
 // setPolicy is for the threads there are; those that come are as their makers.
-func setPolicy(policy uint32, priority uint32) { setPolicyOf(os.Getpid(), "", policy, priority) }
+func setPolicy(policy uint32, priority uint32) { setPolicyOf(os.Getpid(), policy, priority) }
 
-// setPolicyOf is setPolicy for another process, for all of its threads or those of a name.
-func setPolicyOf(pid int, thread string, policy uint32, priority uint32) {
+// setPolicyOf is setPolicy for another process.
+func setPolicyOf(pid int, policy uint32, priority uint32) {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	must(err, "list the threads")
 	for _, t := range tasks {
 		id, err := strconv.Atoi(t.Name())
 		must(err, "read a thread's number")
-		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/comm", pid, id))
-		if thread != "" && strings.TrimSpace(string(name)) != thread {
-			continue
-		}
 		err = unix.SchedSetAttr(id, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Priority: priority}, 0)
 		if err != unix.ESRCH { // it has ended
 			must(err, "choose the policy of a thread")
