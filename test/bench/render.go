@@ -144,7 +144,7 @@ var causes = map[string]string{
 		"Each request and each copy wakes the agent.",
 	holdConnectsLine.id: "of the agent's time (perf) a quarter is the request's way through its device, a tenth the verdict's way into the kernel, less than a hundredth the rules; the rest is to report the connection and its request, and Go's runtime. " +
 		"HAProxy keeps its connections to the server, so that the processor which client and server share has less to do than without a filter.",
-	holdStreamLine.id: "the agent is asked once in 256 MiB. Runs in which it was at real-time priority came to 0.96 to 0.98; what makes the rest was not found out.",
+	holdStreamLine.id: "the agent is asked once in 256 MiB. An earlier state came to 0.96 in the same arrangement, with 14 % of a processor for the agent; what makes the difference was not found out.",
 	eventsLine.id:     "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
 	memoryLine.id:     "the Collector's queue, of records that wait for the exporter, is largest while a million connections open.",
 	floodLine.id:      "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
