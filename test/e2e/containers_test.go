@@ -130,7 +130,7 @@ func (e *engine) through(t *testing.T, from, listening *host, to, real netip.Add
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pair{tuple: tuple{"tcp", d.source, to}, client: d.conn, server: c, near: d.conn}
+	p := &pair{tuple: tuple{"tcp", d.source, to}, client: d.conn, server: c, near: d.conn, again: d.segments - 2}
 	t.Cleanup(func() { p.client.Close(); p.server.Close() })
 	return p
 }

@@ -141,11 +141,31 @@ func (l *lab) join(t *testing.T, near, far string, first, count int) {
 	})
 	l.configure(t, l.a, near, first, count)
 	l.configure(t, l.b, far, first, count)
+	awaitCarrier(t, l.a, near, l.b, far)
+}
+
+// awaitCarrier waits until the kernel knows that a pair of interfaces carries. That
+// is up to a second after they are set up, and what asks for a neighbour before is
+// lost.
+func awaitCarrier(t *testing.T, a *host, aName string, b *host, bName string) {
+	t.Helper()
+	await(t, "the carrier of "+aName, func() bool { return a.isUp(t, aName) && b.isUp(t, bName) })
+}
+
+func (h *host) isUp(t *testing.T, name string) (up bool) {
+	t.Helper()
+	h.netlink(t, func(n *netlink.Handle) error {
+		i, err := n.LinkByName(name)
+		up = err == nil && i.Attrs().OperState == netlink.OperUp
+		return err
+	})
+	return up
 }
 
 func (l *lab) configure(t *testing.T, h *host, name string, first, count int) {
 	t.Helper()
 	h.sysctl(t, "net/ipv6/conf/"+name+"/router_solicitations", "0")
+	h.sysctl(t, "net/ipv6/conf/"+name+"/accept_dad", "0") // or neighbours are not asked for, for a second
 	h.netlink(t, func(n *netlink.Handle) error {
 		i, err := n.LinkByName(name)
 		if err != nil {

@@ -88,6 +88,7 @@ type pair struct {
 	tuple          tuple
 	client, server *net.TCPConn
 	near           *net.TCPConn // the one on the host that Weir watches
+	again          int64        // SYNs that near sent after the first
 }
 
 // connect opens a TCP connection and takes both ends.
@@ -106,7 +107,7 @@ func (l *lab) connect(t *testing.T, from, to *host, at netip.AddrPort) *pair {
 	}
 	p := &pair{tuple: tuple{"tcp", d.source, at}, client: d.conn, server: c, near: c}
 	if from == l.a {
-		p.near = d.conn
+		p.near, p.again = d.conn, d.segments-2 // a SYN, and the handshake's end
 	}
 	t.Cleanup(func() { p.client.Close(); p.server.Close() })
 	return p
@@ -170,7 +171,9 @@ func (p *pair) counts(t *testing.T) (source, destination counts) {
 		return counts{n, n*header + 8 + int64(payload)}
 	}
 	if p.near == p.client {
-		return total(near.Segs_out, near.Bytes_sent, 0), total(near.Segs_in, far.Bytes_sent, 0)
+		source = total(near.Segs_out, near.Bytes_sent, 0)
+		source.bytes += 8 * p.again
+		return source, total(near.Segs_in, far.Bytes_sent, 0)
 	}
 	return total(near.Segs_in, far.Bytes_sent, 0), total(near.Segs_out, near.Bytes_sent, 1)
 }

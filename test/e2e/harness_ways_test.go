@@ -23,6 +23,7 @@ func wire(t *testing.T, a *host, aName string, b *host, bName string) {
 	})
 	a.address(t, aName, "")
 	b.address(t, bName, "")
+	awaitCarrier(t, a, aName, b, bName)
 }
 
 // device makes an interface that is no veth, and sets it up. The test is skipped

@@ -222,6 +222,7 @@ func TestLookReload(t *testing.T) {
 				c, err := listener.Accept()
 				if err == nil {
 					tls.Server(c, &tls.Config{Certificates: []tls.Certificate{certificate(t)}}).Handshake()
+					c.Close()
 				}
 			}()
 			if err := tls.Client(pending, &tls.Config{ServerName: "www.example.com", InsecureSkipVerify: true}).Handshake(); err != nil {
