@@ -392,10 +392,9 @@ type ConnectionsFragmentLock struct {
 type ConnectionsHoldFlags uint32
 
 const (
-	ConnectionsHoldFlagsHOLD_ON         ConnectionsHoldFlags = 1
-	ConnectionsHoldFlagsHOLD_OPENING    ConnectionsHoldFlags = 2
-	ConnectionsHoldFlagsHOLD_CUTS_UDP   ConnectionsHoldFlags = 4
-	ConnectionsHoldFlagsHOLD_TELLS_FULL ConnectionsHoldFlags = 8
+	ConnectionsHoldFlagsHOLD_ON       ConnectionsHoldFlags = 1
+	ConnectionsHoldFlagsHOLD_OPENING  ConnectionsHoldFlags = 2
+	ConnectionsHoldFlagsHOLD_CUTS_UDP ConnectionsHoldFlags = 4
 )
 
 type ConnectionsHoldState struct {
@@ -437,6 +436,8 @@ type ConnectionsLook struct {
 	Macs       [2][12]uint8
 	Done       uint32
 	AnswersBy  uint32
+	Renews     uint32
+	_          [4]byte
 }
 
 type ConnectionsLookWanted uint32
@@ -613,6 +614,7 @@ const (
 	ConnectionsSettleFlagsSETTLE_SOURCE      ConnectionsSettleFlags = 4
 	ConnectionsSettleFlagsSETTLE_DESTINATION ConnectionsSettleFlags = 8
 	ConnectionsSettleFlagsSETTLE_ANSWERS     ConnectionsSettleFlags = 16
+	ConnectionsSettleFlagsSETTLE_RENEWS      ConnectionsSettleFlags = 32
 )
 
 type ConnectionsSettleResult uint32

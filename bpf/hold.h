@@ -25,8 +25,6 @@ enum handle_flags {
   HANDLE_DROPPED = 1 << 3, // it is only to be known that it is not away any more
   HANDLE_TURNED = 1 << 4,  // it goes to the sender
   HANDLE_PART = 1 << 5,    // the beginning of a packet that is still away
-  // Set by the kernel: the packet has passed, and this is a copy.
-  HANDLE_COPY = 1 << 6,
 };
 
 // Named here so that the compiler describes them to the Go bindings.
@@ -108,38 +106,47 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, stru
 // is judged by the policy in force, and it overtakes nothing. Of what is long only the
 // beginning does; the rest comes as fast as user space can take it.
 static __always_inline __u32 is_answer(const struct flow *f, const struct look *l,
-                                       const struct packet *p, __u32 end, __u32 drains,
-                                       const struct hold_state *h) {
-  return l && l->answers_by && end == DESTINATION && !drains && p->network &&
-         l->credit[DESTINATION] > 0 && f->verdict == ALLOWED && (h->flags & HOLD_TELLS_FULL) &&
+                                       const struct packet *p, __u32 end, __u32 drains) {
+  return l && l->answers_by && end == DESTINATION && !drains && l->credit[DESTINATION] > 0 &&
+         f->verdict == ALLOWED && p->payload_bytes <= MAX_PARTS * PART_BYTES &&
          (l->answers_by == f->tables || MUTANT(ANSWERS_ANY_TABLES));
 }
 
-// Sends a copy to user space, as make_look() is by itself. Returns 0 where that was done,
-// and the packet is as it was.
-static __noinline int send_copy(struct __sk_buff *skb, __u64 id, __u32 where, __u32 device) {
-  struct hold_handle handle = {.id = id, .where = where};
-  __u8 macs[HANDLE_BYTES];
-  if (bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)) ||
-      bpf_skb_store_bytes(skb, 0, &handle, HANDLE_BYTES, 0))
-    return 1;
-  int failed = !!bpf_clone_redirect(skb, device, 0);
-  return failed || bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
-}
-
-// Lets the packet pass, with a copy to user space. Returns what the program is to return:
-// what user space cannot have a copy of is dropped, and sent again, for it not to miss any.
-static __always_inline int copy_over(struct __sk_buff *skb, const struct flow *f, struct look *l,
-                                     const struct packet *p, __u32 egress,
-                                     const struct hold_state *h) {
-  __u32 where = skb->ifindex << 8 | HANDLE_DESTINATION | HANDLE_COPY | (egress ? HANDLE_EGRESS : 0);
-  if (skb->ifindex >= MAX_HANDLED || send_copy(skb, f->id, where, h->device)) {
+// Lets p pass, with a copy to user space. Returns what the program is to return: what user
+// space cannot have a copy of is dropped, and sent again, for it not to miss any.
+static __always_inline int pass_answer(struct __sk_buff *skb, const struct flow_key *k,
+                                       const struct flow *f, struct look *l,
+                                       const struct packet *p) {
+  struct part *part = part_at_hand();
+  if (!part)
+    return TC_ACT_SHOT;
+  describe(&part->head, k, f, p, DESTINATION);
+  if (send_payload(skb, part, p)) {
     count(COUNT_HELD_COPY_FAILED);
     return TC_ACT_SHOT;
   }
   __sync_fetch_and_sub(&l->credit[DESTINATION], p->payload_bytes);
   count(COUNT_HELD_COPIED);
   return PASS;
+}
+
+// Tells user space of p, which lies in a window, where half of that is used. Where there is
+// no room to say so now, the next packet does.
+static __always_inline void ask_renewal(struct __sk_buff *skb, const struct flow_key *k,
+                                        const struct flow *f, struct look *l,
+                                        const struct packet *p, __u32 end) {
+  __u32 bit = 1u << (end & 1);
+  struct part *part = part_at_hand();
+  if (!l || !part || !(l->renews & bit) || !p->payload_bytes)
+    return;
+  __u64 window = *(volatile __u64 *)&l->window[end & 1];
+  if (p->seq - (__u32)(window >> 32) < (__u32)window / 2 ||
+      !(__sync_fetch_and_and(&l->renews, ~bit) & bit))
+    return;
+  describe(&part->head, k, f, p, end);
+  part->head.missing = p->payload_bytes;
+  if (send_part(skb, 0, 0))
+    __sync_fetch_and_or(&l->renews, bit);
 }
 
 // Whether p may pass although its connection is held: it has nothing that could be
@@ -218,8 +225,10 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
   default:
     break;
   }
-  if (passes_by(f, l, p, end, drains, h->flags & HOLD_OPENING))
+  if (passes_by(f, l, p, end, drains, h->flags & HOLD_OPENING)) {
+    ask_renewal(skb, k, f, l, p, end);
     return PASS;
+  }
   if (!reads) {
     int answer = answer_by(f, CAUSE_AGENT_DOWN, COUNT_AGENT_DOWN_PASSED, COUNT_AGENT_DOWN_DROPPED);
     // Whoever reads next is to know that this is not the beginning any more.
@@ -227,8 +236,8 @@ static __always_inline int hold_packet(struct __sk_buff *skb, struct workspace *
       set_bits(&f->flags, FLOW_UNREAD);
     return answer;
   }
-  if (is_answer(f, l, p, end, drains, h))
-    return copy_over(skb, f, l, p, w->arrival & ARRIVES_EGRESS, h);
+  if (is_answer(f, l, p, end, drains))
+    return pass_answer(skb, k, f, l, p);
   l = held_look(k, f);
   if (!l) {
     count(COUNT_LOOKS_FULL);

@@ -158,7 +158,6 @@ const (
 	HoldHandleFlagsHANDLE_DROPPED     HoldHandleFlags = 8
 	HoldHandleFlagsHANDLE_TURNED      HoldHandleFlags = 16
 	HoldHandleFlagsHANDLE_PART        HoldHandleFlags = 32
-	HoldHandleFlagsHANDLE_COPY        HoldHandleFlags = 64
 )
 
 type HoldHoldHandle struct {
@@ -197,6 +196,8 @@ type HoldLook struct {
 	Macs       [2][12]uint8
 	Done       uint32
 	AnswersBy  uint32
+	Renews     uint32
+	_          [4]byte
 }
 
 type HoldOpeningBudget struct {

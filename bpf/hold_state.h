@@ -14,8 +14,6 @@ enum hold_flags {
   // The device has superpackets of UDP cut before they come to it: each datagram comes
   // back by itself.
   HOLD_CUTS_UDP = 1 << 2,
-  // Whoever sends to the device is told where its queue is full.
-  HOLD_TELLS_FULL = 1 << 3,
 };
 
 // Written by user space alone.

@@ -142,6 +142,8 @@ type LookLook struct {
 	Macs       [2][12]uint8
 	Done       uint32
 	AnswersBy  uint32
+	Renews     uint32
+	_          [4]byte
 }
 
 type LookOpeningBudget struct {

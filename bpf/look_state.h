@@ -59,6 +59,9 @@ struct look {
   // The policy by which what the destination sends passes while there is credit, with a
   // copy of it to user space; 0: none, and it waits.
   __u32 answers_by;
+  // The ends, 1 << end, of which user space is to be told when a packet is in the second
+  // half of the window: it moves the window on before that ends.
+  __u32 renews;
 };
 
 enum {

@@ -107,6 +107,18 @@ static __always_inline int send_payload(struct __sk_buff *skb, struct part *part
   return 0;
 }
 
+// Begins a copy of p, which `end` sent.
+static __always_inline void describe(struct copy *c, const struct flow_key *k,
+                                     const struct flow *f, const struct packet *p, __u32 end) {
+  fill_copy(c, k, f);
+  c->kind = COPY_PACKET;
+  c->end = end;
+  c->time = p->time;
+  c->seq = p->seq;
+  c->ack = p->ack;
+  c->tcp_flags = p->tcp_flags;
+}
+
 // Copies what is wanted of p, which `end` sent.
 static __always_inline int mirror(struct __sk_buff *skb, const struct flow_key *k, struct flow *f,
                                   const struct packet *p, __u32 end) {
@@ -141,13 +153,7 @@ static __always_inline int mirror(struct __sk_buff *skb, const struct flow_key *
       __sync_fetch_and_sub(&l->credit[end], is_tcp ? bytes : p->packets);
     }
   }
-  fill_copy(&part->head, k, f);
-  part->head.kind = COPY_PACKET;
-  part->head.end = end;
-  part->head.time = p->time;
-  part->head.seq = p->seq;
-  part->head.ack = p->ack;
-  part->head.tcp_flags = p->tcp_flags;
+  describe(&part->head, k, f, p, end);
   part->head.credit = l->credit[end];
   part->head.flags = p->is_remembered ? COPY_FRAGMENT : 0;
   if (!is_tcp && p->packets > 1)

@@ -15,6 +15,7 @@ enum settle_flags {
   SETTLE_SOURCE = 1 << 2,      // the window and credit of an end are valid: << end
   SETTLE_DESTINATION = 1 << 3, //
   SETTLE_ANSWERS = 1 << 4,     // with a window: `tables` judge nothing that the destination sends
+  SETTLE_RENEWS = 1 << 5,      // with a window, << end: struct look.renews
 };
 
 enum settle_result {
@@ -159,6 +160,10 @@ static __always_inline void settle_look(const struct flow_key *k, struct flow *f
       continue;
     *(volatile __u64 *)&l->window[end] = (__u64)s->from[end] << 32 | (s->until[end] - s->from[end]);
     l->credit[end] = s->credit[end];
+    if (s->flags & (SETTLE_RENEWS << end))
+      __sync_fetch_and_or(&l->renews, 1u << end);
+    else
+      __sync_fetch_and_and(&l->renews, ~(1u << end));
   }
 }
 

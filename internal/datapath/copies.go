@@ -42,6 +42,9 @@ type Copy struct {
 	Tables, Rule            uint32
 	Verdict, Action, Reason uint8
 	Prevent, Loopback       bool
+	// Held: the connection is one of those that ReadHeld has packets of. This one has passed
+	// (Settlement.AnswersPass, Window.Renews).
+	Held bool
 
 	End int // the sender: 0 is the source, 1 the destination
 	// TCP. Seq is the number of the SYN where Flags has one, else that of the first
@@ -73,28 +76,28 @@ const (
 	// while there is traffic nobody wakes the reader.
 	copyInterval = time.Millisecond
 	// So often in vain, and it sleeps until it is woken.
-	idleLooks = 20
-	// The longest that CatchUp waits: a reader that is so far behind loses copies.
-	catchUpWait = 50 * time.Millisecond
+	idleLooks   = 20
 	copyBatch   = 1024
 	copyPayload = 1 << 20 // bytes of a batch
+	// So many batches at most CatchUp hands over: as many copies as there is room for.
+	catchUpBatches = 128
 )
 
 // ReadCopies hands over copies in batches until StopReadingCopies, and then the
 // rest. The slice and the payloads are valid during the call only.
 func (d *Datapath) ReadCopies(handle func([]Copy)) error {
-	r := copyReader{d: d, clock: newClock(), payload: make([]byte, 0, copyPayload), batch: make([]Copy, 0, copyBatch), handle: handle}
+	r := &copyReader{d: d, clock: newClock(), payload: make([]byte, 0, copyPayload), batch: make([]Copy, 0, copyBatch), handle: handle}
 	d.copies.SetDeadline(time.Unix(1, 0)) // so that reading does not wait
-	d.readsCopies.Store(true)
-	defer d.readsCopies.Store(false)
-	pause := time.NewTimer(copyInterval)
-	defer pause.Stop()
+	d.setCopyReader(r)
+	defer d.setCopyReader(nil)
 	idle := 0
 	for {
 		if d.copies.AvailableBytes() > 0 {
 			idle = 0
 		} else if idle++; idle >= idleLooks {
+			d.copying.Lock()
 			r.clock.adjust()
+			d.copying.Unlock()
 			if err := d.sleepUntilCopied(); err != nil {
 				return err
 			}
@@ -109,12 +112,14 @@ func (d *Datapath) ReadCopies(handle func([]Copy)) error {
 		if more || idle >= idleLooks {
 			continue
 		}
-		pause.Reset(copyInterval)
-		select {
-		case <-d.hurry:
-		case <-pause.C:
-		}
+		time.Sleep(copyInterval)
 	}
+}
+
+func (d *Datapath) setCopyReader(r *copyReader) {
+	d.copying.Lock()
+	defer d.copying.Unlock()
+	d.copyReader = r
 }
 
 // sleepUntilCopied returns when there is a copy, or after a while.
@@ -130,24 +135,17 @@ func (d *Datapath) sleepUntilCopied() error {
 	return nil
 }
 
-// CatchUp returns when what had been copied before the call was handed over and
-// handled, so that nothing that comes after it is judged without. The handler of
-// ReadCopies must not wait for the caller. CatchUp waits for no more than some ten
-// milliseconds, and for nothing while nobody reads.
+// CatchUp hands what had been copied before the call to the handler of ReadCopies, so that
+// nothing that comes after it is judged without. That handler must not wait for the caller.
+// While nobody reads it does nothing.
 func (d *Datapath) CatchUp() {
-	for until := time.Now().Add(catchUpWait); d.copies.AvailableBytes() > 0; time.Sleep(20 * time.Microsecond) {
-		if !d.readsCopies.Load() || time.Now().After(until) {
+	d.copying.Lock() // what was taken out before is handled by then
+	defer d.copying.Unlock()
+	for range catchUpBatches {
+		if d.copyReader == nil || !d.copyReader.drainSome() {
 			return
 		}
-		select {
-		case d.hurry <- struct{}{}:
-		default: // it was told
-		}
 	}
-	// What was taken out of the ring buffer is handled before this is unlocked.
-	d.copying.Lock()
-	//lint:ignore SA2001 it is waited for, nothing is guarded
-	d.copying.Unlock()
 }
 
 // StopReadingCopies lets ReadCopies hand over what is there and return.
@@ -179,6 +177,19 @@ func (r *copyReader) drain() (more bool, err error) {
 		r.take(r.record.RawSample)
 	}
 	return true, nil
+}
+
+// drainSome is drain, for who does not care for what else the ring buffer says: it is not
+// asked where it is empty, which is a system call.
+func (r *copyReader) drainSome() (more bool) {
+	defer r.flush()
+	for range copyBatch {
+		if r.d.copies.AvailableBytes() == 0 || r.d.copies.ReadInto(&r.record) != nil {
+			return false
+		}
+		r.take(r.record.RawSample)
+	}
+	return true
 }
 
 func (r *copyReader) flush() {
@@ -238,6 +249,7 @@ func (r *copyReader) decode(k *bpf.ConnectionsCopy) Copy {
 		Tables: k.Tables, Rule: k.Rule, Verdict: k.Verdict, Action: k.Action, Reason: k.Reason,
 		Prevent:  flags&bpf.ConnectionsFlowFlagsFLOW_PREVENT != 0,
 		Loopback: flags&bpf.ConnectionsFlowFlagsFLOW_LOOPBACK != 0,
+		Held:     flags&bpf.ConnectionsFlowFlagsFLOW_HELD != 0,
 		End:      int(k.End), Seq: k.Seq, Ack: k.Ack, Flags: k.TcpFlags, Initial: k.Initial, Acked: k.Acked,
 		Missing: int(k.Missing), Lost: k.Lost, Credit: int(k.Credit),
 		Fragment: k.Flags&uint8(bpf.ConnectionsCopyFlagsCOPY_FRAGMENT) != 0,

@@ -127,6 +127,11 @@ func looking(t *testing.T, l Look) (*Datapath, *copies) {
 	if err := d.Attach(); err != nil {
 		t.Fatal(err)
 	}
+	return d, readCopies(t, d)
+}
+
+// readCopies reads until the test ends. The copies are what was read so far.
+func readCopies(t *testing.T, d *Datapath) *copies {
 	c := &copies{t: t}
 	ended := make(chan error)
 	go func() { ended <- d.ReadCopies(c.take) }()
@@ -138,7 +143,7 @@ func looking(t *testing.T, l Look) (*Datapath, *copies) {
 			t.Error(err)
 		}
 	})
-	return d, c
+	return c
 }
 
 type copies struct {

@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -68,12 +67,10 @@ type Datapath struct {
 	inner    map[string]*ebpf.MapSpec // templates of the table maps
 	events   *ringbuf.Reader
 	copies   *ringbuf.Reader
-	// copying is locked while copies are taken out and handled. hurry has the reader
-	// look at once.
-	copying     sync.Mutex
-	readsCopies atomic.Bool
-	hurry       chan struct{}
-	sweep       sync.Mutex
+	// copying is locked while copies are taken out and handled.
+	copying    sync.Mutex
+	copyReader *copyReader // nil: nobody reads
+	sweep      sync.Mutex
 
 	looking sync.Mutex
 	look    *ebpf.Program // copies packets; nil: none are wanted
@@ -145,7 +142,6 @@ func Open(cfg Config, log *zap.Logger) (*Datapath, error) {
 	}
 	d := &Datapath{
 		config: cfg, log: log, lock: lock, pins: pins, attached: map[int]*watch{}, readable: map[string]*ebpf.Map{},
-		hurry: make(chan struct{}, 1),
 	}
 	d.noted = noted{flags: map[int]uint32{}, vlans: map[bpf.ConnectionsVlanKey]uint32{}}
 	if err := d.load(); err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // Held is a packet that waits for a word: Release, Drop or Reset. Without one it
-// goes nowhere, and its sender may send it again. Or it is a copy of one that has passed.
+// goes nowhere, and its sender may send it again.
 //
 // The fields of Copy mean what they mean there, but that Lost, Missing and Credit
 // are 0 and Fragment false. Ended: the packet has waited so long that EventEnd was
@@ -33,9 +33,7 @@ type Held struct {
 	// Segment is not 0 where Payload is several datagrams: each but the last has as
 	// many bytes. They are released, or not, together.
 	Segment int
-	// Copied: it does not wait, and there is nothing to release (Settlement.AnswersPass).
-	Copied bool
-	packet HeldPacket
+	packet  HeldPacket
 }
 
 // HeldPacket is the packet itself.
@@ -276,7 +274,6 @@ func (r *heldReader) take(data []byte, now time.Time) {
 	if where&uint32(bpf.HoldHandleFlagsHANDLE_DESTINATION) != 0 {
 		held.End = 1
 	}
-	held.Copied = where&uint32(bpf.HoldHandleFlagsHANDLE_COPY) != 0
 	if p.Protocol == packet.UDP && p.Packets > 1 {
 		held.Segment = frame.GSOSize
 	}

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
+	"slices"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 )
 
 // answering is a connection whose first request was let go, and whose answers pass.
@@ -16,6 +14,7 @@ type answering struct {
 	t              *testing.T
 	d              *Datapath
 	j              *judge
+	copies         *copies
 	first          Held
 	client, server net.Conn
 }
@@ -24,7 +23,7 @@ func newAnswering(t *testing.T, network string, inbound bool) *answering {
 	p := newPeer(t)
 	d, j := holding(t, needsFacts, HoldConfig{}, nil)
 	client, accepted := dialled(t, p, network, inbound)
-	a := &answering{t: t, d: d, j: j, client: client, server: <-accepted}
+	a := &answering{t: t, d: d, j: j, copies: readCopies(t, d), client: client, server: <-accepted}
 	t.Cleanup(func() { a.server.Close() })
 	client.Write([]byte("request"))
 	a.first = j.wait("request", func(l []Held) bool { return len(l) > 0 })[0]
@@ -56,10 +55,16 @@ func (a *answering) hears(c net.Conn, want string) (wrong string) {
 	return ""
 }
 
-// come waits for so many packets in all, and returns the last.
+// come waits for so many packets that wait, in all, and returns the last.
 func (a *answering) come(n int) Held {
 	a.t.Helper()
 	return a.j.wait(fmt.Sprintf("packet %d", n), func(l []Held) bool { return len(l) >= n })[n-1]
+}
+
+// copied is come, of copies of packets that have passed.
+func (a *answering) copied(n int) Copy {
+	a.t.Helper()
+	return a.copies.wait(fmt.Sprintf("copy %d", n), func(l []Copy) bool { return len(l) >= n })[n-1]
 }
 
 // TestHeldAnswers: answers that nobody judges arrive at once, and user space has a copy
@@ -73,7 +78,7 @@ func TestHeldAnswers(t *testing.T) {
 				if wrong := a.hears(a.client, "answer"); wrong != "" {
 					t.Fatal(wrong)
 				}
-				if h := a.come(2); !h.Copied || h.End != 1 || string(h.Payload) != "answer" || h.Acked[1] != h.Ack {
+				if h := a.copied(1); !h.Held || h.End != 1 || string(h.Payload) != "answer" || h.Acked[1] != h.Ack {
 					t.Errorf("a copy: %+v", h)
 				}
 				if n := counter(t, a.d, "held_copied"); n != 1 {
@@ -83,7 +88,7 @@ func TestHeldAnswers(t *testing.T) {
 				if wrong := a.hears(a.server, ""); wrong != "" {
 					t.Error(wrong)
 				}
-				if h := a.come(3); h.Copied || string(h.Payload) != "second" {
+				if h := a.come(2); string(h.Payload) != "second" {
 					t.Errorf("a request: %+v", h)
 				}
 				if wrong := answersWait(a); wrong != "" {
@@ -102,7 +107,7 @@ func answersWait(a *answering) (wrong string) {
 	a.j.mu.Unlock()
 	a.server.Write([]byte("more"))
 	wrong = a.hears(a.client, "")
-	if h := a.come(came + 1); h.Copied {
+	if h := a.come(came + 1); h.End != 1 || string(h.Payload) != "more" {
 		wrong += fmt.Sprintf("Not held: %+v.", h)
 	}
 	return wrong
@@ -112,41 +117,47 @@ func answersWait(a *answering) (wrong string) {
 // either, and is sent again: user space misses none.
 func TestAnswersQueueFull(t *testing.T) {
 	a := newAnswering(t, "tcp4", false)
-	l, err := netlink.LinkByName(tapName)
-	if err == nil {
-		err = netlink.LinkSetTxQLen(l, 2)
+	s := a.settlement()
+	s.Windows[1].Credit = MaxCredit
+	if r := settle(t, a.d, s); r != Settled {
+		t.Fatal(r)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	const answers = 100
-	a.j.mu.Lock() // what reads is stuck
-	for range answers {
-		if _, err := a.server.Write([]byte("answer")); err != nil {
-			t.Error(err)
+	const bytes = 24 << 20 // the ring buffer has 16
+	a.copies.mu.Lock()     // what reads is stuck
+	go a.server.Write(make([]byte, bytes))
+	came := make(chan int64, 1)
+	go func() {
+		n, _ := io.CopyN(io.Discard, a.client, bytes)
+		came <- n
+	}()
+	for until := time.Now().Add(10 * time.Second); counter(t, a.d, "held_copy_failed") == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the queue is never full")
 		}
-		time.Sleep(100 * time.Microsecond) // for each to be a packet
 	}
-	failed := counter(t, a.d, "held_copy_failed")
-	a.j.mu.Unlock()
-	if failed == 0 {
-		t.Error("the queue was never full")
+	select {
+	case n := <-came:
+		t.Errorf("all of the %d bytes have passed", n)
+	case <-time.After(soon):
 	}
-	if wrong := a.hears(a.client, strings.Repeat("answer", answers)); wrong != "" {
-		t.Error(wrong)
+	a.copies.mu.Unlock()
+	select {
+	case n := <-came:
+		if n != bytes {
+			t.Errorf("%d bytes have come", n)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the rest does not come")
 	}
-	seen := map[uint32]byte{}
-	end := a.j.wait("copies", func(l []Held) bool {
-		for _, h := range l {
-			for i, b := range h.Payload {
-				if h.End == 1 {
-					seen[h.Seq+uint32(i)] = b
-				}
+	a.copies.wait("copy of the last byte", func(l []Copy) bool {
+		// Segments that are sent again may be cut in other places.
+		l = slices.SortedFunc(slices.Values(l), func(a, b Copy) int { return int(int32(a.Seq - b.Seq)) })
+		from, next := l[0].Seq, l[0].Seq
+		for _, c := range l {
+			if after := c.Seq + uint32(len(c.Payload)); int32(c.Seq-next) <= 0 && int32(after-next) > 0 {
+				next = after
 			}
 		}
-		return len(seen) >= 6*answers
+		return next-from == bytes
 	})
-	if len(seen) != 6*answers {
-		t.Errorf("%d bytes in %d packets", len(seen), len(end))
-	}
 }

@@ -124,9 +124,6 @@ func (h *hold) configure(c HoldConfig) {
 	if h.tap.cuts {
 		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_CUTS_UDP)
 	}
-	if h.tap.tells {
-		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_TELLS_FULL)
-	}
 	h.state.Mask = c.MarkMask
 	if h.state.Mask == 0 {
 		h.state.Mask = ^uint32(0)

@@ -61,7 +61,7 @@ type Settlement struct {
 	// copied yet.
 	Windows [2]*Window
 	// AnswersPass: by the policy of Tables nothing is judged that the destination says. It
-	// goes on at once, and a copy of it to ReadHeld, as far as the Credit of that end goes.
+	// goes on at once, and a copy of it to ReadCopies, as far as the Credit of that end goes.
 	// It counts with Windows, of a connection that is held, until the next Settlement that
 	// has some, or another policy.
 	AnswersPass bool
@@ -76,6 +76,10 @@ type Window struct {
 	// in [From, Until) are not copied. Equal: there are none. At most MaxWindow apart;
 	// what is longer is armed again on the way.
 	From, Until uint32
+	// Renews: of a connection that is held, ReadCopies is told of a segment in the second half
+	// of [From, Until), once, so that the window may be moved on before anything waits. The
+	// payload is Missing.
+	Renews bool
 	// Credit is how much may be copied, from now on: bytes of TCP, datagrams of UDP,
 	// MaxCredit at most. It begins with 64 KiB, or 16 datagrams. A segment is copied
 	// whole while there is any left.
@@ -183,6 +187,9 @@ func fillSettlement(k *bpf.ConnectionsSettlement, s *Settlement) error {
 			continue
 		}
 		k.Flags |= uint32(bpf.ConnectionsSettleFlagsSETTLE_SOURCE) << end
+		if w.Renews {
+			k.Flags |= uint32(bpf.ConnectionsSettleFlagsSETTLE_RENEWS) << end
+		}
 		// What is too much for 32 bits is refused as what is too much.
 		k.From[end], k.Until[end], k.Credit[end] = w.From, w.Until, int32(max(-1, min(w.Credit, MaxCredit+1)))
 	}

@@ -32,7 +32,6 @@ type tap struct {
 	wake  int // eventfd: written to, a reader looks up
 	index int
 	cuts  bool // superpackets of UDP are cut before they come to it
-	tells bool // HOLD_TELLS_FULL
 }
 
 // udpOffload are TUN_F_USO4 and USO6, since Linux 6.2; tests take them away.
@@ -88,9 +87,6 @@ func (t *tap) configure() error {
 		return fmt.Errorf("find %s: %w", tapName, err)
 	}
 	t.index = l.Attrs().Index
-	// A queueing discipline would take what the device then drops.
-	none := &netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: t.index, Parent: netlink.HANDLE_ROOT}, QdiscType: "noqueue"}
-	t.tells = netlink.QdiscReplace(none) == nil
 	return errors.Join(
 		netlink.LinkSetMTU(l, withoutIPv6), netlink.LinkSetARPOff(l), netlink.LinkSetTxQLen(l, tapQueue),
 		netlink.LinkSetAlias(l, "Weir: packets that wait for a verdict; leave it alone"))

@@ -50,9 +50,7 @@ const (
 func (l *look) held(batch []datapath.Held) {
 	if !l.awaitPolicy() {
 		for i := range batch {
-			if !batch[i].Copied {
-				l.drop(batch[i].Packet()) // its sender sends it again, to whoever judges it then
-			}
+			l.drop(batch[i].Packet()) // its sender sends it again, to whoever judges it then
 		}
 		return
 	}
@@ -64,12 +62,6 @@ func (l *look) held(batch []datapath.Held) {
 	for i := range batch {
 		h := &batch[i]
 		k := l.seen[h.ID]
-		if h.Copied {
-			if k != nil && k.hold != nil {
-				l.heldCopy(k, h)
-			}
-			continue
-		}
 		if k == nil && !h.Ended {
 			// What was decided before, and not by what was found out here, has begun unseen.
 			if k = l.lookAt(&h.Copy); k != nil {
@@ -118,15 +110,16 @@ func (l *look) awaitPolicy() bool {
 
 // isAheadOfCopies says whether there may be copies on their way that tell what any of the
 // packets is judged by: the answer of DNS that led to a connection whose destination's
-// names are asked for, or what a connection has said that is held only now.
+// names are asked for, what a connection has said that is held only now, or answers that
+// have passed.
 func (l *look) isAheadOfCopies(batch []datapath.Held) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.ContainsFunc(batch, func(h datapath.Held) bool {
 		k := l.seen[h.ID]
 		switch {
-		case h.Copied:
-			return false
+		case k != nil && k.answersPass:
+			return true
 		case policy.Reason(h.Reason) != policy.ReasonPending:
 			return k == nil || k.hold == nil
 		}

@@ -87,10 +87,16 @@ func (k *lookedAt) hasRoom(end int, seq uint32) bool {
 	return len(w) > 0 && int32(w[0].seq-seq) > 0 && len(w) < 2*maxHeldPackets && k.hold.bytes < 2*maxHeldBytes
 }
 
-// heldCopy shows a segment to the inspector that has passed. What waits may go on by it.
-func (l *look) heldCopy(k *lookedAt, h *datapath.Held) {
-	c := &h.Copy
-	k.credit[1] -= len(c.Payload)
+// heldCopy shows a segment to the inspector that has passed: an answer, or what tells that
+// half of a window is used. What waits may go on by it.
+func (l *look) heldCopy(c *datapath.Copy) {
+	k := l.seen[c.ID]
+	if k == nil || k.hold == nil {
+		return
+	}
+	if c.End == 1 {
+		k.credit[1] -= len(c.Payload)
+	}
 	k.hold.acked, k.hold.hasAcked = c.Acked, c.HasAcked
 	if c.HasAcked[c.End^1] {
 		l.acknowledge(&k.hold.released[c.End], c.Acked[c.End^1])

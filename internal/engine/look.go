@@ -126,9 +126,12 @@ func (l *look) copies(batch []datapath.Copy) {
 	defer l.mu.Unlock()
 	for i := range batch {
 		c := &batch[i]
-		if c.Ended {
+		switch {
+		case c.Ended:
 			l.ended(c)
-		} else {
+		case c.Held:
+			l.heldCopy(c)
+		default:
 			l.copy(c)
 		}
 		if len(l.inspector.Settlements())+len(l.of) >= settleAtOnce {
@@ -215,6 +218,9 @@ func (l *look) ended(c *datapath.Copy) {
 // over says that the end of a connection was told, whether or not it is looked into.
 // Packets of it that wait in the device belong to nothing any more.
 func (l *look) over(ids []uint64, now time.Time) {
+	if len(ids) > 0 {
+		l.data.CatchUp() // with what they have answered last
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {

@@ -162,7 +162,7 @@ func (k *lookedAt) window(end int) *datapath.Window {
 	to := &datapath.Window{Credit: k.credit[end]}
 	if w.Skips {
 		k.skipped[end] = true
-		to.From, to.Until = w.From, w.Until
+		to.From, to.Until, to.Renews = w.From, w.Until, w.Renews
 	}
 	return to
 }

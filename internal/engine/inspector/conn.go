@@ -73,9 +73,9 @@ type conn struct {
 	toldApp policy.Application
 	// toldAnswers is Settlement.AnswersPass.
 	toldAnswers bool
-	windows     [2]Window // as told
-	skipTo      [2]uint64 // the offset at which Window.Until lies
-	seen        [2]uint64 // the offset behind the furthest byte that came of each end
+	windows     [2]Window  // as told
+	skips       [2]skipped // of the Windows, in offsets
+	seen        [2]uint64  // the offset behind the furthest byte that came of each end
 
 	held   int // bytes, by its parsers
 	holder holder

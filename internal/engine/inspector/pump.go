@@ -52,7 +52,7 @@ func (i *Inspector) segment(c *conn, p *Packet) {
 		// receiver acknowledges that would be to wait for the next packet, which may not
 		// come before this one is sent on.
 		if at := c.placeOf(p.End, p.Seq); at > c.seen[p.End] {
-			s.Passed(min(at, c.skipTo[p.End]))
+			s.Passed(min(at, c.skips[p.End].to))
 		}
 	}
 	r := c.streams.Segment(p.End, p.Seq, p.Ack, flags, p.Payload)

@@ -38,9 +38,10 @@ type Settlement struct {
 // Window says which bytes of an end are still wanted.
 type Window struct {
 	Wants bool
-	// Skips: those from the sequence number From up to Until need not be seen.
-	Skips       bool
-	From, Until uint32
+	// Skips: those from the sequence number From up to Until need not be seen. Renews: nor
+	// what follows, which there is a window for when half of this one is used.
+	Skips, Renews bool
+	From, Until   uint32
 }
 
 // leastSkip is the least number of bytes that it is worth to leave out.
@@ -49,6 +50,10 @@ const leastSkip = 16 << 10
 // mostSkip is the largest number of bytes that are left out without a look: with
 // half of the sequence numbers nobody could tell before from behind.
 const mostSkip = 1 << 28
+
+// behind is how many bytes before what came last stay in the window when it moves on: what
+// is under way may be lost, and is sent again.
+const behind = 1 << 25
 
 // settle tells what is new of a connection.
 func (i *Inspector) settle(c *conn) {
@@ -110,10 +115,28 @@ func (i *Inspector) window(c *conn, end int) Window {
 	w := Window{Wants: true}
 	s := c.streams.Stream(end)
 	if at := s.Offset(); s.Begun() && at != everything && at > c.seen[end] && at-c.seen[end] >= leastSkip {
-		if to := c.skipTo[end]; to <= c.seen[end] || to > at {
-			c.skipTo[end] = min(at, c.seen[end]+mostSkip)
-		}
-		w.Skips, w.From, w.Until = true, s.Sequence(c.seen[end]), s.Sequence(c.skipTo[end])
+		k := &c.skips[end]
+		k.move(at, c.seen[end])
+		w.Skips, w.Renews, w.From, w.Until = true, k.to < at, s.Sequence(k.from), s.Sequence(k.to)
 	}
 	return w
+}
+
+// skipped is what of a stream is left out: the part from `began` up to `end`, and of it at
+// present what lies in [from, to).
+type skipped struct {
+	began, end uint64
+	from, to   uint64
+}
+
+// move moves what is left out on, where a new part begins at `seen`, which came last, or
+// half of what is left out has come.
+func (k *skipped) move(end, seen uint64) {
+	if k.end != end {
+		*k = skipped{began: seen, end: end, from: seen}
+	} else if k.to == end || seen < k.from+(k.to-k.from)/2 {
+		return
+	}
+	k.from = max(k.began, seen-min(seen, behind))
+	k.to = min(end, k.from+mostSkip)
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/weirnet/weir/internal/packet"
 )
 
-// TestWindowOfALongBody: what is left out of a body lies at what came last of it, also
-// where its end is further away than half of the sequence numbers.
+// TestWindowOfALongBody: what is left out of a body lies around what came last of it, also
+// where its end is further away than half of the sequence numbers. It moves on when half of
+// it has come, and to the end of the body at most.
 func TestWindowOfALongBody(t *testing.T) {
 	w := newWorld(t, "", nil)
 	c := inspector.Connection{
@@ -28,23 +29,33 @@ func TestWindowOfALongBody(t *testing.T) {
 		w.Packet(&c, &p)
 		seq += uint32(len(payload))
 		for _, s := range w.Settlements() {
-			got = append(got, fmt.Sprintf("%d-%d at %d", s.Windows[0].From, s.Windows[0].Until, seq))
+			renews := ""
+			if s.Windows[0].Renews {
+				renews = "+"
+			}
+			got = append(got, fmt.Sprintf("%d-%d%s at %d", s.Windows[0].From, s.Windows[0].Until, renews, seq))
 		}
 		w.take()
 	}
-	const head = "POST /up HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 1000000000000000\r\n\r\n"
+	const length = 900_000_000
+	head := fmt.Sprintf("POST /up HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: %d\r\n\r\n", length)
 	body := strings.Repeat("b", 16384)
+	const most, behind = 1 << 28, 1 << 25
 	send(head)
+	first := seq
 	send(body)
+	want := []string{fmt.Sprintf("%d-%d+ at %d", first, first+most, first)}
 	seq += 1 << 20 // left out
-	send(body)     // inside of the window: nothing is new
-	seq += 1 << 28
-	send(body) // behind it
-	first, last := uint32(1001+len(head)), seq
-	want := []string{
-		fmt.Sprintf("%d-%d at %d", first, first+1<<28, first),
-		fmt.Sprintf("%d-%d at %d", last, last+1<<28, last),
-	}
+	send(body)     // in the first half: nothing is new
+	seq = first + most/2
+	send(body)
+	want = append(want, fmt.Sprintf("%d-%d+ at %d", seq-behind, seq-behind+most, seq))
+	seq += most // behind all of it
+	send(body)
+	want = append(want, fmt.Sprintf("%d-%d+ at %d", seq-behind, seq-behind+most, seq))
+	seq = first + length - most/2
+	send(body)
+	want = append(want, fmt.Sprintf("%d-%d at %d", seq-behind, first+length, seq))
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("windows %q, want %q", got, want)
 	}
