@@ -108,8 +108,8 @@ static __always_inline int send_payload(struct __sk_buff *skb, struct part *part
 }
 
 // Begins a copy of p, which `end` sent.
-static __always_inline void describe(struct copy *c, const struct flow_key *k,
-                                     const struct flow *f, const struct packet *p, __u32 end) {
+static __always_inline void describe(struct copy *c, const struct flow_key *k, const struct flow *f,
+                                     const struct packet *p, __u32 end) {
   fill_copy(c, k, f);
   c->kind = COPY_PACKET;
   c->end = end;
