@@ -45,6 +45,11 @@ test-kernels: build ## tests on Debian's kernels 6.1 and 6.12, emulated; some 20
 	@scripts/setup.sh kernels
 	@scripts/kernels/run.sh
 
+.PHONY: test-openssh
+test-openssh: build ## the tests of SSH keys with the OpenSSH of another Debian RELEASE (trixie), as root
+	@scripts/setup.sh openssh
+	@scripts/openssh.sh
+
 .PHONY: survival
 survival: build ## end and start the Collector in every way under traffic, TIMES (100) each
 	go test ./test/e2e -run TestSurvival -count=1 -v -timeout 60m -times $(TIMES)

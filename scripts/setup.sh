@@ -3,7 +3,7 @@
 # Makefile needs. Quick and silent when nothing is missing; says what to do
 # where it cannot help.
 #
-# usage: scripts/setup.sh build|test|kernels|ci
+# usage: scripts/setup.sh build|test|kernels|openssh|ci
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
@@ -83,12 +83,13 @@ case ${1:-build} in
 build) ;;
 test) install_missing "${test_tools[@]}" ;;
 kernels) install_missing "${kernel_tools[@]}" ;;
+openssh) install_missing "${test_tools[@]}" debootstrap:debootstrap ;;
 ci)
   install_missing "${test_tools[@]}" "${server_tools[@]}" "${bpf_tools[@]}" cpio:cpio xz:xz-utils # for test/kernels
   [ -e /usr/include/bpf/bpf_helpers.h ] || install_packages libbpf-dev
   ;;
 *)
-  echo "usage: scripts/setup.sh build|test|kernels|ci" >&2
+  echo "usage: scripts/setup.sh build|test|kernels|openssh|ci" >&2
   exit 2
   ;;
 esac

@@ -27,6 +27,18 @@ type sshd struct {
 
 const sshdPassword = "let me in"
 
+// sshdRoot is the root folder of another system whose OpenSSH is to be tried (make
+// test-openssh); "" is this one.
+var sshdRoot = os.Getenv("WEIR_SSHD_ROOT")
+
+// sshServers are settings of the receiver by which OpenSSH's executables are found.
+func sshServers() string {
+	if sshdRoot == "" {
+		return ""
+	}
+	return fmt.Sprintf("inspect: {ssh: {servers: [%[1]s/usr/sbin/sshd, %[1]s/usr/lib/openssh/sshd-session, %[1]s/usr/lib/openssh/sshd-auth]}}", sshdRoot)
+}
+
 // startSSHD starts a server, of which the executable is program, that lets root and
 // nobody in by the keys of these names.
 func startSSHD(t *testing.T, h *host, at netip.AddrPort, program, settings string, keys ...string) *sshd {
@@ -74,8 +86,16 @@ func startSSHD(t *testing.T, h *host, at netip.AddrPort, program, settings strin
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	script := fmt.Sprintf("mount --make-rprivate / && mount --bind %s/dev /dev && mount --bind %s/shadow /etc/shadow && exec %s -D -f %s/config",
-		s.dir, s.dir, program, s.dir)
+	script := "mount --make-rprivate / && mount --bind $dir/dev $root/dev && mount --bind $dir/shadow $root/etc/shadow && "
+	if sshdRoot == "" {
+		script += "exec $program -D -f $dir/config"
+	} else {
+		script = "mkdir -p $root$tmp $root/run/sshd && mount --make-rprivate / && mount --bind $tmp $root$tmp && mount -t proc proc $root/proc && " +
+			script + "exec chroot $root $program -D -f $dir/config"
+	}
+	script = os.Expand(script, func(name string) string {
+		return map[string]string{"dir": s.dir, "root": sshdRoot, "tmp": os.TempDir(), "program": program}[name]
+	})
 	h.spawn(t, h.command(t, unshare, "--mount", "sh", "-c", script))
 	h.awaitListening(t, at)
 	return s

@@ -30,7 +30,7 @@ func TestSSHKeys(t *testing.T) {
 	p := newPolicy(t, fmt.Sprintf("mode: prevent\nrules:\n"+
 		"  - {name: no-key, action: block, direction: inbound, layer4: {tcp: 2222}, layer7: {ssh: {public_keys: [%q]}}}\n"+
 		"  - {name: shell, action: allow, layer4: {tcp: 2222}}\n", s.fingerprint(t, "bad")))
-	w := start(t, l.a, config{policy: string(p)})
+	w := start(t, l.a, config{policy: string(p), receiver: sshServers()})
 	for _, c := range []struct {
 		name, user, key string
 		opens           bool
@@ -77,7 +77,7 @@ func TestSSHKeysTold(t *testing.T) {
 	s := startSSHD(t, l.a, at, "/usr/sbin/sshd", "", "good", "bad")
 	p := newPolicy(t, fmt.Sprintf("rules:\n"+
 		"  - {name: no-key, action: block, layer7: {ssh: {public_keys: [%q]}}}\n  - {name: shell, action: allow}\n", s.fingerprint(t, "bad")))
-	w := start(t, l.a, config{policy: string(p)})
+	w := start(t, l.a, config{policy: string(p), receiver: sshServers()})
 	for name, want := range map[string]string{"good": "allow shell", "bad": "block no-key", "": "allow shell"} {
 		if out, err := s.login(t, l.b, "root", name); err != nil || !strings.Contains(out, "authorized") {
 			t.Errorf("no session was opened by %q: %v\n%s", name, err, out)
