@@ -115,16 +115,15 @@ func (l *look) awaitPolicy() bool {
 func (l *look) isAheadOfCopies(batch []datapath.Held) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(batch, func(h datapath.Held) bool {
+	for i := range batch {
+		h := &batch[i]
 		k := l.seen[h.ID]
-		switch {
-		case k != nil && k.answersPass:
+		pending := policy.Reason(h.Reason) == policy.ReasonPending
+		if k != nil && k.answersPass || !pending && (k == nil || k.hold == nil) || pending && k == nil && l.version.byName {
 			return true
-		case policy.Reason(h.Reason) != policy.ReasonPending:
-			return k == nil || k.hold == nil
 		}
-		return k == nil && l.version.byName
-	})
+	}
+	return false
 }
 
 func (l *look) wait(k *lookedAt, end int, p heldPacket, now time.Time) {
