@@ -17,7 +17,7 @@ import (
 
 const holdAbout = "Client, server and filter are processes of their own: client and server share a processor, what judges has the others. " +
 	"Weir (bin/weir) is on the server's host, in prevent mode, and holds each packet that a rule is about until it has an answer. " +
-	"HAProxy is on the same host, as a reverse proxy that refuses paths: to what it costs belongs its own connection to the server. " +
+	"HAProxy is on the same host, and refuses paths; it has a connection of its own to the server for each client's, as a filter has that the server does not notice. " +
 	"Client and server run at real-time priority, so that other work on the machine hardly touches them; what judges does not."
 
 var holdFirstLine = line{
@@ -45,11 +45,15 @@ var holdStreamLine = line{
 
 var holdConnectsLine = line{
 	id: "hold-connects", title: "Prevention: connections at 1,000 rules about paths", unit: "connections/s",
-	about: "8 at a time: opened, one request and its answer, closed. HAProxy has the paths as one list, which it searches as a tree. " + holdAbout,
-	take:  func(b *bench, r *result) { b.holdRates(r, 1000, (*tcpLane).connects, 1) },
+	about: "8 at a time: opened, one request and its answer, closed. HAProxy has the paths as one list, which it searches as a tree. " +
+		"It is there a second time, as a reverse proxy whose connections to the server serve one client after the other. " + holdAbout,
+	take: func(b *bench, r *result) { b.holdRates(r, 1000, (*tcpLane).connects, 1, poolingSubject) },
 }
 
-const proxySubject = "HAProxy"
+const (
+	proxySubject   = "HAProxy"
+	poolingSubject = "HAProxy that pools" // one connection to the server serves many clients
+)
 
 func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
@@ -60,7 +64,7 @@ type filtered struct {
 	end   func()
 }
 
-func (b *bench) filtered(hosts *hosts, rules int) (all []*filtered, end func()) {
+func (b *bench) filtered(hosts *hosts, rules int, subjects ...string) (all []*filtered, end func()) {
 	dir := temporary()
 	end = func() {
 		for _, l := range all {
@@ -69,8 +73,8 @@ func (b *bench) filtered(hosts *hosts, rules int) (all []*filtered, end func()) 
 		}
 		os.RemoveAll(dir)
 	}
-	for _, name := range []string{noFilter, weirSubject, proxySubject} {
-		if name == proxySubject && !b.peers["haproxy"] {
+	for _, name := range append([]string{noFilter, weirSubject, proxySubject}, subjects...) {
+		if strings.HasPrefix(name, proxySubject) && !b.peers["haproxy"] {
 			continue
 		}
 		l := &filtered{tcpLane: newServedLane(hosts, name, len(all)), end: func() {}}
@@ -82,7 +86,9 @@ func (b *bench) filtered(hosts *hosts, rules int) (all []*filtered, end func()) 
 			c := startCollector(l.server, agentCPUs(), collectorConfig{binary: b.weir, dir: dir, policy: policy, maxEntries: 1 << 20})
 			l.judge, l.end = c.cmd, c.close
 		case proxySubject:
-			l.judge, l.end = startProxy(l.tcpLane, dir, rules)
+			l.judge, l.end = startProxy(l.tcpLane, filepath.Join(dir, "proxy"), rules, "never")
+		case poolingSubject:
+			l.judge, l.end = startProxy(l.tcpLane, filepath.Join(dir, "pool"), rules, "always")
 		}
 	}
 	return all, end
@@ -100,8 +106,9 @@ func pathRules(n int) []byte {
 }
 
 // startProxy puts HAProxy where the lane's clients connect, before the server, with the
-// same rules.
-func startProxy(l *tcpLane, dir string, rules int) (*exec.Cmd, func()) {
+// same rules. reuse says whether a connection to the server serves several clients.
+func startProxy(l *tcpLane, dir string, rules int, reuse string) (*exec.Cmd, func()) {
+	must(os.Mkdir(dir, 0o700), "make the proxy's folder")
 	var no strings.Builder
 	for i := range rules - 1 {
 		fmt.Fprintf(&no, "/no/%d/\n", i)
@@ -125,9 +132,9 @@ frontend all
   http-request deny unless { path /page /up }
   default_backend server
 backend server
-  http-reuse always
+  http-reuse %s
   server one %s
-`, len(agentCPUs()), front, list, l.at), 0o600), "write the proxy's configuration")
+`, len(agentCPUs()), front, list, reuse, l.at), 0o600), "write the proxy's configuration")
 	cmd := exec.Command("haproxy", "-db", "-f", config)
 	cmd.Stderr = os.Stderr
 	startOn(l.server, agentCPUs(), cmd)
@@ -199,10 +206,10 @@ func (l *filtered) firsts(n int) (took []time.Duration) {
 }
 
 // holdRates compares rates.
-func (b *bench) holdRates(r *result, rules int, take func(*tcpLane, time.Duration) float64, scale float64) {
+func (b *bench) holdRates(r *result, rules int, take func(*tcpLane, time.Duration) float64, scale float64, subjects ...string) {
 	var hosts hosts
 	defer hosts.close()
-	all, end := b.filtered(&hosts, rules)
+	all, end := b.filtered(&hosts, rules, subjects...)
 	defer end()
 	duration := time.Duration(b.pick(300, 1000)) * time.Millisecond
 	var samples []func()
