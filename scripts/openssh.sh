@@ -21,4 +21,4 @@ if ! [ -x "$root/usr/sbin/sshd" ]; then
   }
 fi
 chroot "$root" /usr/sbin/sshd -V
-WEIR_SSHD_ROOT=$root go test ./test/e2e -run '^TestSSHKeys(Told)?$' -count=1 -v | grep -E '^ *--- |^(ok|FAIL|PASS)'
+WEIR_SSHD_ROOT=$root go test ./test/e2e -run '^TestSSHKeys(Told|SentAhead)?$' -count=1 -v | grep -E '^ *--- |^(ok|FAIL|PASS)'

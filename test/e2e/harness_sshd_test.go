@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,6 +22,7 @@ type sshd struct {
 	host *host
 	dir  string
 	at   netip.AddrPort
+	cmd  *exec.Cmd // the process that listens
 
 	mu   sync.Mutex
 	said []string // to syslog
@@ -96,7 +99,8 @@ func startSSHD(t *testing.T, h *host, at netip.AddrPort, program, settings strin
 	script = os.Expand(script, func(name string) string {
 		return map[string]string{"dir": s.dir, "root": sshdRoot, "tmp": os.TempDir(), "program": program}[name]
 	})
-	h.spawn(t, h.command(t, unshare, "--mount", "sh", "-c", script))
+	s.cmd = h.command(t, unshare, "--mount", "sh", "-c", script)
+	h.spawn(t, s.cmd)
 	h.awaitListening(t, at)
 	return s
 }
@@ -140,6 +144,55 @@ func (s *sshd) log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.said, "\n")
+}
+
+// awaitIdle waits until no process is left but the one that listens, of sshd or of what it
+// has executed, and what they have said is in the log. All of them are in the server's
+// mount namespace, whoever their parent is by now.
+func (s *sshd) awaitIdle(t *testing.T) {
+	t.Helper()
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of sshd's connections", func() bool {
+		links, err := filepath.Glob("/proc/[0-9]*/ns/mnt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, link := range links {
+			if of, err := os.Readlink(link); err == nil && of == namespace { // an error: it has ended
+				n++
+			}
+		}
+		return n == 1
+	})
+	log, err := net.Dial("unixgram", filepath.Join(s.file("dev"), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	// Messages are read in the order in which they were sent.
+	mark := fmt.Sprintf("idle at %d", time.Now().UnixNano())
+	if _, err := log.Write([]byte(mark)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "sshd's messages", func() bool { return strings.Contains(s.log(), mark) })
+}
+
+// signer signs with a key.
+func (s *sshd) signer(t *testing.T, name string) ssh.Signer {
+	t.Helper()
+	private, err := os.ReadFile(s.file(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
 }
 
 // fingerprint is that of a key.
