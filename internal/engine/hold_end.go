@@ -72,7 +72,7 @@ func (l *look) withhold(k *lookedAt) {
 func (l *look) end(k *lookedAt) {
 	h := k.hold
 	h.ending, h.allowed = false, false
-	l.settle(&h.last)
+	l.enter(k, &h.last)
 	l.write()
 }
 

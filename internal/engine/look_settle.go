@@ -49,6 +49,11 @@ func (l *look) settle(s *inspector.Settlement) {
 		k.hold.last = *s
 		return
 	}
+	l.enter(k, s)
+}
+
+// enter has what was found of a connection written.
+func (l *look) enter(k *lookedAt, s *inspector.Settlement) {
 	to := l.settlement(k)
 	to.Application = applicationNumber(s.Application)
 	to.Done = !s.Windows[0].Wants && !s.Windows[1].Wants

@@ -124,7 +124,9 @@ func (m *mixed) mayCut(f *failure) bool {
 	if !m.strict {
 		// A hello of several segments that was lost with the agent comes again one by one, of
 		// which the second waits for the first (docs/prevention.md).
-		return f.kind == "TLS" && m.wasAway(f.begin, f.begin.Add(100*time.Millisecond))
+		// And what is to end for a request that is blocked ends without its answers where the
+		// agent does.
+		return (f.kind == "TLS" || f.kind == "pipelined") && m.wasAway(f.begin, f.begin.Add(100*time.Millisecond))
 	}
 	return f.kind != "open" && m.wasAway(f.begin, f.end)
 }
