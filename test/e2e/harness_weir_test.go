@@ -83,9 +83,7 @@ func (w *weir) begin(t *testing.T, command ...string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	// Ignored until the Collector takes signals: see signal.
-	const hangup = `trap "" HUP; exec "$0" "$@"`
-	w.cmd = exec.Command("sh", append([]string{"-c", hangup}, command...)...)
+	w.cmd = exec.Command(command[0], command[1:]...)
 	w.cmd.Stdout, w.cmd.Stderr = out, out
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	w.host.do(func() { err = w.cmd.Start() })

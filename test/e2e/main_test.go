@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		// By the Collectors, too, until they take signals: see weir.signal.
+		signal.Ignore(unix.SIGHUP)
 		code := m.Run()
 		os.RemoveAll(weirctlFolder)
 		os.Exit(code)
