@@ -140,14 +140,13 @@ var causes = map[string]string{
 	streamLine.id:      "superpackets of 64 KiB make the cost of a packet small; what is left is noise of the machine.",
 	holdFirstLine.id: "the request makes the way to the agent and back: a packet waits until the agent wakes up, is read, parsed and judged, its verdict is written by a system call and the packet by another. " +
 		"The slowest percent waits for what else the agent does on its processor (perf): it writes its records and collects garbage, and once a second it passes over the flow table.",
-	holdRequestsLine.id: "answers go straight from the server to the client, with a copy for the agent, so that the processor which the two share has all the work of TCP; when they made a detour by the agent, its processor had half of it (1.1 to 1.2 times what there is without a filter, but 37 µs more for the first answer). " +
-		"Each request and each copy wakes the agent.",
+	holdRequestsLine.id: "answers go straight from the server to the client, with a copy in a ring buffer for the agent, so that the processor which the two share has all the work of TCP; a proxy's processor has half of it. " +
+		"Each request wakes the agent.",
 	holdConnectsLine.id: "of the agent's time (perf) a quarter is the request's way through its device, a tenth the verdict's way into the kernel, less than a hundredth the rules; the rest is to report the connection and its request, and Go's runtime. " +
-		"HAProxy keeps its connections to the server, so that the processor which client and server share has less to do than without a filter.",
-	holdStreamLine.id: "the agent is asked once in 256 MiB. An earlier state came to 0.96 in the same arrangement, with 14 % of a processor for the agent; what makes the difference was not found out.",
-	eventsLine.id:     "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
-	memoryLine.id:     "the Collector's queue, of records that wait for the exporter, is largest while a million connections open.",
-	floodLine.id:      "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
+		"Where HAProxy pools its connections to the server, the processor which client and server share has less to do than without a filter.",
+	eventsLine.id: "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
+	memoryLine.id: "the Collector's queue, of records that wait for the exporter, is largest while a million connections open.",
+	floodLine.id:  "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
 }
 
 // write adds a line's section.

@@ -83,7 +83,7 @@ func (w *weir) begin(t *testing.T, command ...string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	w.cmd = exec.Command(command[0], command[1:]...)
+	w.cmd = exec.Command("/proc/self/exe", append([]string{asCollector}, command...)...)
 	w.cmd.Stdout, w.cmd.Stderr = out, out
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	w.host.do(func() { err = w.cmd.Start() })
@@ -171,8 +171,9 @@ func (w *weir) isStopped() bool {
 	return err == nil && len(states) > 0
 }
 
-// takesSignals says whether it does by now. It was started with SIGHUP ignored, which
-// ends when it asks for that signal; the others it asks for right after.
+// takesSignals says whether it does by now. It was started with SIGINT ignored (see
+// runCollector), which ends when it asks for that; for SIGHUP it has asked before, and for
+// SIGTERM it asks in the same breath.
 func (w *weir) takesSignals() bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid()))
 	if err != nil {
@@ -181,7 +182,7 @@ func (w *weir) takesSignals() bool {
 	_, ignored, _ := strings.Cut(string(status), "\nSigIgn:\t")
 	ignored, _, _ = strings.Cut(ignored, "\n")
 	mask, err := strconv.ParseUint(ignored, 16, 64)
-	return err == nil && mask>>(unix.SIGHUP-1)&1 == 0
+	return err == nil && mask>>(unix.SIGINT-1)&1 == 0
 }
 
 func (w *weir) awaitExit(t *testing.T) {

@@ -21,6 +21,10 @@ const marker = "WEIR_E2E_NAMESPACE"
 // with a BPF file system of their own: whatever they leave behind, pins and all,
 // goes with the process, even when it is killed.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == asCollector {
+		fmt.Fprintln(os.Stderr, runCollector(os.Args[2:]))
+		os.Exit(1)
+	}
 	flag.Parse()
 	if os.Geteuid() != 0 {
 		os.Exit(m.Run()) // every test skips itself
@@ -30,8 +34,6 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		// By the Collectors, too, until they take signals: see weir.signal.
-		signal.Ignore(unix.SIGHUP)
 		code := m.Run()
 		os.RemoveAll(weirctlFolder)
 		os.Exit(code)
@@ -54,6 +56,20 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// asCollector is the first argument of this program where it is to become a Collector.
+const asCollector = "as-collector"
+
+// runCollector executes a command that ignores signals until it asks for them, as the
+// Collector does a moment after it says that it is ready.
+func runCollector(command []string) error {
+	signal.Ignore(unix.SIGHUP, unix.SIGINT)
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, command, os.Environ()))
 }
 
 func ownFileSystems() error {
