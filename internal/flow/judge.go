@@ -116,7 +116,6 @@ func (t *Tracker) judge(e *entry, now int64) decision {
 		d.shadowRule = t.walkShadows(e, &answer)
 	}
 	t.enforce(e, answer.Rule)
-	e.held = e.held && v.prevent // in detect mode nothing waits
 	return d
 }
 
@@ -144,6 +143,7 @@ func (t *Tracker) enforce(e *entry, rule *policy.Rule) {
 	v := t.version
 	e.verdict, e.prevent, e.drop, e.reject = Detected, v.prevent, false, false
 	if !v.prevent {
+		e.held = false // nothing waits
 		return
 	}
 	switch {

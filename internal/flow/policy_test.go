@@ -198,3 +198,21 @@ func TestSafeguards(t *testing.T) {
 		t.Error("passed")
 	}
 }
+
+// What was held waits no longer when a policy comes that only detects, also where that has
+// no rules: data before the SYN is answered passes.
+func TestNothingWaitsInDetectMode(t *testing.T) {
+	const pending = "rules: [{name: a, action: allow, layer7: {tls: [example.com]}}]"
+	for _, then := range []string{"mode: detect", pending, "default_action: block"} {
+		w := newWorld(t, prevent+pending)
+		w.SetHold(flow.Hold{On: true})
+		w.send(c(syn, client, 0, 0))
+		if result := w.send(s(ack, server, clientNext, 10)); !result.Drop {
+			t.Errorf("held: %+v", result)
+		}
+		w.swap(then)
+		if result := w.send(s(ack, server, clientNext, 10)); result != (flow.Result{}) {
+			t.Errorf("after %q: %+v", then, result)
+		}
+	}
+}

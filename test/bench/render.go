@@ -142,6 +142,7 @@ var causes = map[string]string{
 		"The slowest percent waits for what else the agent does on its processor (perf): it writes its records and collects garbage, and once a second it passes over the flow table.",
 	holdRequestsLine.id: "answers go straight from the server to the client, with a copy in a ring buffer for the agent, so that the processor which the two share has all the work of TCP; a proxy's processor has half of it. " +
 		"Each request wakes the agent.",
+	holdStreamLine.id: "while a body passes, the agent is told of it some twenty times a second, and the rest is the programs' work on each superpacket.",
 	holdConnectsLine.id: "of the agent's time (perf) a quarter is the request's way through its device, a tenth the verdict's way into the kernel, less than a hundredth the rules; the rest is to report the connection and its request, and Go's runtime. " +
 		"Where HAProxy pools its connections to the server, the processor which client and server share has less to do than without a filter.",
 	eventsLine.id: "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
