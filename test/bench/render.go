@@ -140,9 +140,9 @@ var causes = map[string]string{
 	streamLine.id:      "superpackets of 64 KiB make the cost of a packet small; what is left is noise of the machine.",
 	holdFirstLine.id: "the request makes the way to the agent and back: a packet waits until the agent wakes up, is read, parsed and judged, its verdict is written by a system call and the packet by another. " +
 		"The slowest percent waits for what else the agent does on its processor (perf): it writes its records and collects garbage, and once a second it passes over the flow table.",
-	holdRequestsLine.id: "answers go straight from the server to the client, with a copy in a ring buffer for the agent, so that the processor which the two share has all the work of TCP; a proxy's processor has half of it. " +
+	holdRequestsLine.id: "answers go straight from the server to the client, with a copy in a ring buffer for the agent, so that the processor which the two share has all the work of TCP; a proxy, which ends both connections, does part of it on its own. " +
 		"Each request wakes the agent.",
-	holdStreamLine.id: "while a body passes, the agent is told of it some twenty times a second, and the rest is the programs' work on each superpacket.",
+	holdStreamLine.id: "while a body passes the agent is told of it once in 96 MiB, and the rest is the programs' work on each superpacket.",
 	holdConnectsLine.id: "of the agent's time (perf) a quarter is the request's way through its device, a tenth the verdict's way into the kernel, less than a hundredth the rules; the rest is to report the connection and its request, and Go's runtime. " +
 		"Where HAProxy pools its connections to the server, the processor which client and server share has less to do than without a filter.",
 	eventsLine.id: "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",

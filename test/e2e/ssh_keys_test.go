@@ -20,6 +20,14 @@ import (
 	"github.com/weirnet/weir/internal/packet"
 )
 
+// noBadKey blocks logins by the key named bad.
+func noBadKey(t *testing.T, s *sshd) policyFile {
+	t.Helper()
+	return newPolicy(t, fmt.Sprintf("mode: prevent\nrules:\n"+
+		"  - {name: no-key, action: block, direction: inbound, layer4: {tcp: 2222}, layer7: {ssh: {public_keys: [%q]}}}\n"+
+		"  - {name: shell, action: allow, layer4: {tcp: 2222}}\n", s.fingerprint(t, "bad")))
+}
+
 // TestSSHKeys: who logs in by a key that is blocked gets no session: sshd begins none, and
 // none of its bytes comes.
 func TestSSHKeys(t *testing.T) {
@@ -27,10 +35,7 @@ func TestSSHKeys(t *testing.T) {
 	l := newLab(t)
 	at := netip.AddrPortFrom(l.address(l.a, ipv4, 0), 2222)
 	s := startSSHD(t, l.a, at, "/usr/sbin/sshd", "", "good", "bad")
-	p := newPolicy(t, fmt.Sprintf("mode: prevent\nrules:\n"+
-		"  - {name: no-key, action: block, direction: inbound, layer4: {tcp: 2222}, layer7: {ssh: {public_keys: [%q]}}}\n"+
-		"  - {name: shell, action: allow, layer4: {tcp: 2222}}\n", s.fingerprint(t, "bad")))
-	w := start(t, l.a, config{policy: string(p), receiver: sshServers()})
+	w := start(t, l.a, config{policy: string(noBadKey(t, s)), receiver: sshServers()})
 	for _, c := range []struct {
 		name, user, key string
 		opens           bool

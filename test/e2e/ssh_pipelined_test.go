@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,10 +15,7 @@ func TestSSHKeysSentAhead(t *testing.T) {
 	l := newLab(t)
 	at := netip.AddrPortFrom(l.address(l.a, ipv4, 0), 2222)
 	s := startSSHD(t, l.a, at, "/usr/sbin/sshd", "", "good", "bad")
-	p := newPolicy(t, fmt.Sprintf("mode: prevent\nrules:\n"+
-		"  - {name: no-key, action: block, direction: inbound, layer4: {tcp: 2222}, layer7: {ssh: {public_keys: [%q]}}}\n"+
-		"  - {name: shell, action: allow, layer4: {tcp: 2222}}\n", s.fingerprint(t, "bad")))
-	w := start(t, l.a, config{policy: string(p), receiver: sshServers()})
+	w := start(t, l.a, config{policy: string(noBadKey(t, s)), receiver: sshServers()})
 	for _, c := range []struct {
 		name, key string
 		executes  bool
