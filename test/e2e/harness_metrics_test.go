@@ -31,7 +31,8 @@ func (w *weir) metric(t *testing.T, name string, keys ...string) points {
 	if len(lines) < 2 {
 		return found
 	}
-	metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(lines[len(lines)-2]) // the last is not complete
+	all := requests(t, lines[len(lines)-2]) // the last line is not complete
+	metrics, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(all[len(all)-1])
 	if err != nil {
 		t.Fatalf("the file exporter's output is not OTLP JSON: %v", err)
 	}
@@ -92,23 +93,25 @@ func (w *weir) spans(t *testing.T) []span {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			break
 		}
-		traces, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(line)
-		if err != nil {
-			t.Fatalf("the file exporter's output is not OTLP JSON: %v", err)
-		}
-		for _, resource := range traces.ResourceSpans().All() {
-			for _, scope := range resource.ScopeSpans().All() {
-				for _, s := range scope.Spans().All() {
-					id := fmt.Sprint(s.TraceID(), s.SpanID())
-					if s.TraceID().IsEmpty() || s.SpanID().IsEmpty() || ids[id] {
-						t.Errorf("span %s has no ids of its own: %s", s.Name(), id)
+		for _, request := range requests(t, line) {
+			traces, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(request)
+			if err != nil {
+				t.Fatalf("the file exporter's output is not OTLP JSON: %v", err)
+			}
+			for _, resource := range traces.ResourceSpans().All() {
+				for _, scope := range resource.ScopeSpans().All() {
+					for _, s := range scope.Spans().All() {
+						id := fmt.Sprint(s.TraceID(), s.SpanID())
+						if s.TraceID().IsEmpty() || s.SpanID().IsEmpty() || ids[id] {
+							t.Errorf("span %s has no ids of its own: %s", s.Name(), id)
+						}
+						ids[id] = true
+						list = append(list, span{
+							name: s.Name(), kind: s.Kind().String(), failed: s.Status().Code() == ptrace.StatusCodeError,
+							attributes: s.Attributes().AsRaw(),
+							seconds:    s.EndTimestamp().AsTime().Sub(s.StartTimestamp().AsTime()).Seconds(),
+						})
 					}
-					ids[id] = true
-					list = append(list, span{
-						name: s.Name(), kind: s.Kind().String(), failed: s.Status().Code() == ptrace.StatusCodeError,
-						attributes: s.Attributes().AsRaw(),
-						seconds:    s.EndTimestamp().AsTime().Sub(s.StartTimestamp().AsTime()).Seconds(),
-					})
 				}
 			}
 		}

@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"testing"
@@ -50,29 +52,59 @@ func (l *logReader) read(t *testing.T) []record {
 			return slices.Clone(l.records)
 		}
 		l.offset += len(line) + 1
-		logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(line)
-		if whole := bytes.LastIndex(line, []byte(`{"resourceLogs":`)); err != nil && whole > 0 {
-			// A Collector that was killed while it wrote left half a line before.
-			logs, err = (&plog.JSONUnmarshaler{}).UnmarshalLogs(line[whole:])
+		for _, request := range requests(t, line) {
+			l.add(t, request)
 		}
-		if err != nil {
-			t.Fatalf("the file exporter's output is not OTLP JSON: %v\n%s", err, line)
+	}
+}
+
+// add takes the records of a request.
+func (l *logReader) add(t *testing.T, request []byte) {
+	t.Helper()
+	logs, err := (&plog.JSONUnmarshaler{}).UnmarshalLogs(request)
+	if err != nil {
+		t.Fatalf("the file exporter's output is not OTLP: %v\n%s", err, request)
+	}
+	for _, resource := range logs.ResourceLogs().All() {
+		if _, ok := resource.Resource().Attributes().Get("host.name"); !ok {
+			t.Errorf("a resource without host.name")
 		}
-		for _, resource := range logs.ResourceLogs().All() {
-			if _, ok := resource.Resource().Attributes().Get("host.name"); !ok {
-				t.Errorf("a resource without host.name")
-			}
-			for _, scope := range resource.ScopeLogs().All() {
-				for _, r := range scope.LogRecords().All() {
-					l.records = append(l.records, record{
-						event: r.EventName(), severity: r.SeverityText(), body: r.Body().AsString(),
-						time: r.Timestamp().AsTime(), observed: r.ObservedTimestamp().AsTime(),
-						attributes: r.Attributes().AsRaw(),
-					})
-				}
+		for _, scope := range resource.ScopeLogs().All() {
+			for _, r := range scope.LogRecords().All() {
+				l.records = append(l.records, record{
+					event: r.EventName(), severity: r.SeverityText(), body: r.Body().AsString(),
+					time: r.Timestamp().AsTime(), observed: r.ObservedTimestamp().AsTime(),
+					attributes: r.Attributes().AsRaw(),
+				})
 			}
 		}
 	}
+}
+
+// beginsRequest finds where a request of OTLP JSON begins; no string has a quote in
+// it that is not escaped.
+var beginsRequest = regexp.MustCompile(`\{"resource(Logs|Metrics|Spans)":`)
+
+// requests are those of a line of the file exporter's. It is one, but for what a
+// Collector that was killed left before it: a part of a request, or a whole one whose
+// line end was not written yet.
+func requests(t *testing.T, line []byte) [][]byte {
+	t.Helper()
+	begins := beginsRequest.FindAllIndex(line, -1)
+	if len(begins) == 0 {
+		t.Fatalf("the file exporter's output is not OTLP JSON: %s", line)
+	}
+	var whole [][]byte
+	for i, begin := range begins {
+		end := len(line)
+		if i+1 < len(begins) {
+			end = begins[i+1][0]
+		}
+		if request := line[begin[0]:end]; i == len(begins)-1 || json.Valid(request) {
+			whole = append(whole, request)
+		}
+	}
+	return whole
 }
 
 // records are all log records so far.
