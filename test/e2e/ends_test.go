@@ -147,7 +147,7 @@ func (h *host) deaf(t *testing.T, f family, port uint16) {
 // dialFrom connects from an address and port, unless that is zero.
 func (h *host) dialFrom(t *testing.T, from, to netip.AddrPort) *net.TCPConn {
 	t.Helper()
-	dialer := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
+	dialer := net.Dialer{Timeout: patience, KeepAlive: untold, Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 	}}
 	if from.IsValid() {

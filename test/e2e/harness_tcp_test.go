@@ -21,7 +21,7 @@ func (h *host) listenTCP(t *testing.T, at netip.AddrPort) *net.TCPListener {
 	var l net.Listener
 	var err error
 	h.run(func() {
-		var c net.ListenConfig
+		c := net.ListenConfig{KeepAlive: untold}
 		c.SetMultipathTCP(false)
 		l, err = c.Listen(context.Background(), "tcp", at.String())
 	})
@@ -31,6 +31,10 @@ func (h *host) listenTCP(t *testing.T, at netip.AddrPort) *net.TCPListener {
 	t.Cleanup(func() { l.Close() })
 	return l.(*net.TCPListener)
 }
+
+// untold switches keepalive probes off, of which no test knows: on a busy machine one
+// takes longer than the 15 s after which Go has the kernel send them.
+const untold = -1
 
 // silence is how long a test waits before it takes silence for the answer: less
 // than the second after which TCP sends its SYN again.
@@ -50,7 +54,7 @@ type dial struct {
 func (h *host) dialTCP(to netip.AddrPort, within time.Duration) dial {
 	var d dial
 	socket := -1
-	dialer := net.Dialer{Timeout: within, Control: func(_, _ string, raw syscall.RawConn) error {
+	dialer := net.Dialer{Timeout: within, KeepAlive: untold, Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { socket, _ = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	}}
 	began := time.Now()

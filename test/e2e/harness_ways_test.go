@@ -160,7 +160,7 @@ func (w way) try(t *testing.T, within time.Duration) (*pair, error) {
 	var listener net.Listener
 	var err error
 	w.to.run(func() {
-		c := net.ListenConfig{Control: bound(w.toDevice)}
+		c := net.ListenConfig{KeepAlive: untold, Control: bound(w.toDevice)}
 		c.SetMultipathTCP(false)
 		listener, err = c.Listen(context.Background(), "tcp", w.destination)
 	})
@@ -168,7 +168,7 @@ func (w way) try(t *testing.T, within time.Duration) (*pair, error) {
 		t.Fatalf("listen at %s: %v", w.destination, err)
 	}
 	defer listener.Close()
-	d := net.Dialer{Timeout: within, Control: bound(w.fromDevice)}
+	d := net.Dialer{Timeout: within, KeepAlive: untold, Control: bound(w.fromDevice)}
 	if w.source != "" {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.MustParseAddrPort(w.source))
 	}
