@@ -401,9 +401,11 @@ type ConnectionsHoldState struct {
 	_         structs.HostLayout
 	Alive     uint64
 	Device    uint32
+	Queues    uint32
 	Flags     uint32
 	Mark      uint32
 	Mask      uint32
+	_         [4]byte
 	OpenUntil uint64
 }
 

@@ -99,7 +99,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct flow *f, stru
   __u32 are_cut = p->protocol == IPPROTO_UDP && (h->flags & HOLD_CUTS_UDP);
   __sync_fetch_and_add(&l->away, are_cut ? p->packets : 1);
   count(COUNT_HELD);
-  return bpf_redirect(h->device, 0);
+  return bpf_redirect(device_of(h, f->id), 0);
 }
 
 // Whether p passes and user space is to have a copy: nothing that the destination says

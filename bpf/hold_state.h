@@ -18,8 +18,11 @@ enum hold_flags {
 
 // Written by user space alone.
 struct hold_state {
-  __u64 alive;  // CLOCK_MONOTONIC, ns: when user space last said that it reads
-  __u32 device; // the index of the TAP device; 0: none
+  __u64 alive; // CLOCK_MONOTONIC, ns: when user space last said that it reads
+  // The index of the TAP device; 0: none. Where there are several, those that follow it are
+  // the others.
+  __u32 device;
+  __u32 queues; // how many there are
   __u32 flags;
   __u32 mark; // of what comes back to an ingress hook, within the mask
   __u32 mask;
@@ -64,6 +67,13 @@ static __always_inline __u32 holds_openings(void) {
   return h && (h->flags & HOLD_OPENING);
 }
 
+// The device by which a connection's packets go: all of them by one, whose reader sees them
+// in their order. The id is drawn at random.
+static __always_inline __u32 device_of(const struct hold_state *h, __u64 id) {
+  __u32 queues = h->queues;
+  return h->device + (queues > 1 ? (__u16)id % queues : 0);
+}
+
 static __always_inline __u32 is_read(const struct hold_state *h, __u64 now) {
   return h->device && now < *(volatile __u64 *)&h->alive + HOLD_TIMEOUT_NS;
 }
@@ -73,7 +83,7 @@ static __always_inline __u32 is_read(const struct hold_state *h, __u64 now) {
 // index of one that is gone does not count.
 static __always_inline __u32 is_from_hold(struct __sk_buff *skb) {
   struct hold_state *h = skb->ingress_ifindex ? hold_state() : NULL;
-  return h && h->device == skb->ingress_ifindex && is_read(h, bpf_ktime_get_ns());
+  return h && skb->ingress_ifindex - h->device < h->queues && is_read(h, bpf_ktime_get_ns());
 }
 
 // The stack forgets where a packet that is handed to it came from: a mark says so,

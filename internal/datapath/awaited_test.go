@@ -74,7 +74,7 @@ func awaited(t *testing.T, d *Datapath, reads bool) (wrong []string) {
 			swap(t, d, policy)
 			twin.Swap(policy)
 			twin.SetHold(flow.Hold{On: i > 0})
-			if err := d.beat(reads); err != nil {
+			if err := d.beat(d.hold, 0, reads); err != nil {
 				t.Fatal(err)
 			}
 			answer = run(t, d.objects.Ingress, raw)
@@ -125,7 +125,7 @@ func TestHeldOn(t *testing.T) {
 			raw := frame(tp)
 			say := func() uint32 {
 				t.Helper()
-				if err := d.beat(true); err != nil {
+				if err := d.beat(d.hold, 0, true); err != nil {
 					t.Fatal(err)
 				}
 				return run(t, d.objects.Ingress, raw)

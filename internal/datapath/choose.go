@@ -21,7 +21,7 @@ func (d *Datapath) checkGlobs() error {
 // device is not: it is to its interfaces what loopback is to the host. One that is
 // down has no routes, whatever was read of them last.
 func (d *Datapath) isChosen(i *iface) bool {
-	if matchAny(d.config.Exclude, i.name) || i.name == tapName {
+	if matchAny(d.config.Exclude, i.name) || isTap(i.name) {
 		return false
 	}
 	if len(d.config.Include) > 0 {

@@ -253,7 +253,7 @@ func (d *Datapath) leaveStaleFilters() error {
 		return nil
 	}
 	for index, i := range d.paths.interfaces {
-		if d.attached[index] != nil || i.name == tapName {
+		if d.attached[index] != nil || isTap(i.name) {
 			continue
 		}
 		for _, s := range []side{ingressSide, egressSide} {

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -66,6 +67,7 @@ type Datapath struct {
 	readable map[string]*ebpf.Map
 	inner    map[string]*ebpf.MapSpec // templates of the table maps
 	events   *ringbuf.Reader
+	readTo   atomic.Int64 // ns since 1970: all events before are handed over
 	copies   *ringbuf.Reader
 	// copying is locked while copies are taken out and handled.
 	copying    sync.Mutex
@@ -77,7 +79,7 @@ type Datapath struct {
 
 	xdp xdp // guarded by attach
 
-	holding sync.Mutex
+	holding sync.RWMutex
 	hold    *hold // nil: nothing is held
 	unread  heldCounts
 

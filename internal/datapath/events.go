@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"time"
@@ -52,6 +53,8 @@ const (
 // Read hands over events in batches until StopReading, and then the rest. The
 // slice is valid during the call only.
 func (d *Datapath) Read(handle func([]Event)) error {
+	d.readTo.Store(0)
+	defer d.readTo.Store(math.MaxInt64)
 	var record ringbuf.Record
 	batch := make([]Event, 0, batchSize)
 	clock := newClock()
@@ -62,7 +65,8 @@ func (d *Datapath) Read(handle func([]Event)) error {
 		}
 	}
 	for {
-		d.events.SetDeadline(time.Now().Add(readInterval))
+		began := time.Now()
+		d.events.SetDeadline(began.Add(readInterval))
 		err := d.events.ReadInto(&record)
 		for err == nil {
 			e, ok := d.decode(record.RawSample, clock)
@@ -81,9 +85,17 @@ func (d *Datapath) Read(handle func([]Event)) error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("read events: %w", err)
 		}
+		d.readTo.Store(began.UnixNano()) // the deadline is looked at when the buffer is empty
 		clock.adjust()
 	}
 }
+
+// ReadTo is a time up to which Read has handed over all that happened; far ahead where nobody
+// calls it any more.
+func (d *Datapath) ReadTo() time.Time { return time.Unix(0, d.readTo.Load()).Add(-eventDelay) }
+
+// eventDelay is how long after its time, which is the packet's, an event is written at most.
+const eventDelay = 10 * time.Millisecond
 
 // StopReading lets Read hand over what is there and return.
 func (d *Datapath) StopReading() error { return d.events.Flush() }

@@ -24,7 +24,7 @@ func heldDatagrams(t *testing.T, offload int) {
 	defer func() { udpOffload = had }()
 	p := newPeer(t)
 	d, j := holding(t, "mode: prevent\nrules: [{name: dns, action: allow, layer7: {dns: [good.example]}}]", HoldConfig{}, nil)
-	cut := d.hold.tap.cuts
+	cut := d.hold.taps[0].cuts
 	if offload != 0 && cut {
 		t.Log("this kernel's devices take no superpackets of UDP")
 	}

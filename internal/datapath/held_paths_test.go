@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -246,41 +247,57 @@ func TestHeldAlongWays(t *testing.T) {
 // TestNothingIsLeft: neither files nor devices nor entries, however often it is
 // switched on and off, also while somebody reads.
 func TestNothingIsLeft(t *testing.T) {
-	p := newPeer(t)
-	d, j := holding(t, needsFacts, HoldConfig{}, nil)
-	files := func() int {
-		list, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(list)
-	}
-	j.stop()
-	before := files()
-	for range 5 {
-		if err := d.SetHold(false, HoldConfig{}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := netlink.LinkByName(tapName); err == nil {
-			t.Fatal("the device is still there")
-		}
-		if err := d.SetHold(true, HoldConfig{}); err != nil {
-			t.Fatal(err)
-		}
-		j.start()
-		client, accepted := dialled(t, p, "tcp4", false)
-		server := <-accepted
-		client.Write([]byte("x"))
-		j.wait("byte", func(l []Held) bool { return len(l) > 0 })
-		j.stop()
-		client.Close()
-		server.Close()
-	}
-	if now := files(); now > before+10 { // those of listeners
-		t.Errorf("%d files are open, %d were", now, before)
-	}
-	if _, err := Open(Config{MaxEntries: 1 << 16}, zaptest.NewLogger(t)); err == nil {
-		t.Error("two instances")
+	for _, queues := range []int{1, 3} {
+		t.Run(fmt.Sprintf("queues %d", queues), func(t *testing.T) {
+			c := HoldConfig{Queues: queues}
+			p := newPeer(t)
+			d, j := holding(t, needsFacts, c, nil)
+			files := func() int {
+				list, err := os.ReadDir("/proc/self/fd")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(list)
+			}
+			there := func() (devices int) {
+				for queue := range queues {
+					if _, err := netlink.LinkByName(tapNameOf(queue)); err == nil {
+						devices++
+					}
+				}
+				return devices
+			}
+			j.stop()
+			before := files()
+			for range 5 {
+				if err := d.SetHold(false, c); err != nil {
+					t.Fatal(err)
+				}
+				if n := there(); n > 0 {
+					t.Fatalf("%d devices are still there", n)
+				}
+				if err := d.SetHold(true, c); err != nil {
+					t.Fatal(err)
+				}
+				if n := there(); n != queues {
+					t.Fatalf("there are %d devices", n)
+				}
+				j.start()
+				client, accepted := dialled(t, p, "tcp4", false)
+				server := <-accepted
+				client.Write([]byte("x"))
+				j.wait("byte", func(l []Held) bool { return len(l) > 0 })
+				j.stop()
+				client.Close()
+				server.Close()
+			}
+			if now := files(); now > before+10 { // those of listeners
+				t.Errorf("%d files are open, %d were", now, before)
+			}
+			if _, err := Open(Config{MaxEntries: 1 << 16}, zaptest.NewLogger(t)); err == nil {
+				t.Error("two instances")
+			}
+		})
 	}
 }
 

@@ -14,7 +14,7 @@ func (w *twins) setReading(t testing.TB) {
 		return
 	}
 	w.datapath.hold.state.OpenUntil = uint64(w.hold.OpenUntil)
-	if err := w.datapath.beat(true); err != nil {
+	if err := w.datapath.beat(w.datapath.hold, 0, true); err != nil {
 		t.Fatal(err)
 	}
 	w.beaten = time.Now()

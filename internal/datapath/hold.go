@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,16 +25,20 @@ type HoldConfig struct {
 	// back. The value is drawn at random, and honoured only on connections that are
 	// held.
 	MarkMask uint32
+	// Queues is how many threads read what is held, up to 256; 0: one. It counts when
+	// holding begins.
+	Queues int
 }
 
 // hold is the way of packets through user space.
 type hold struct {
-	tap      *tap
+	taps     []*tap // by queue
 	programs bpf.HoldPrograms
 	hooks    []hook
 	state    bpf.ConnectionsHoldState // as the kernel has it
 	stop     bool                     // ReadHeld is to return
 	reads    sync.WaitGroup           // of ReadHeld
+	beats    []uint64                 // CLOCK_MONOTONIC, ns, by queue: when it was last read; 0: it is not
 	kept     [][]byte                 // packets that wait for the next ReadHeld
 }
 
@@ -72,26 +77,29 @@ func (d *Datapath) startHold(c HoldConfig) (err error) {
 	if h.programs, err = d.loadHold(); err != nil {
 		return err
 	}
-	if h.tap, err = openTap(); err != nil {
+	if h.taps, err = openTaps(max(c.Queues, 1)); err != nil {
 		return err
 	}
-	for s, program := range map[side]*ebpf.Program{ingressSide: h.programs.HoldReturn, egressSide: h.programs.HoldEnter} {
-		made, err := d.bareHook(h.tap.index, s, program)
-		if err != nil {
-			return fmt.Errorf("attach to %s %s: %w", tapName, s.name, err)
+	h.beats = make([]uint64, len(h.taps))
+	for _, t := range h.taps {
+		for s, program := range map[side]*ebpf.Program{ingressSide: h.programs.HoldReturn, egressSide: h.programs.HoldEnter} {
+			made, err := d.bareHook(t.index, s, program)
+			if err != nil {
+				return fmt.Errorf("attach to %s %s: %w", t.name, s.name, err)
+			}
+			h.hooks = append(h.hooks, made)
 		}
-		h.hooks = append(h.hooks, made)
 	}
 	var random [4]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return fmt.Errorf("draw the mark of packets that return: %w", err)
 	}
 	h.state.Mark = binary.NativeEndian.Uint32(random[:])
-	h.state.Device = uint32(h.tap.index)
+	h.state.Device, h.state.Queues = uint32(h.taps[0].index), uint32(len(h.taps))
 	if h.state.OpenUntil, err = monotonicAt(d.Since.Add(openBefore)); err != nil {
 		return err
 	}
-	if h.tap.cuts {
+	if h.taps[0].cuts {
 		d.log.Info("Superpackets of UDP (UDP_SEGMENT, UDP_GRO) are cut into datagrams before they wait for a verdict: this kernel's TAP devices do not take them (Linux 6.2 and newer do).")
 	}
 	h.configure(c)
@@ -104,7 +112,12 @@ func (d *Datapath) startHold(c HoldConfig) (err error) {
 		return fmt.Errorf("put the program that holds packets in its place: %w", err)
 	}
 	// Last: a device that is up is sent packets.
-	return h.tap.up()
+	for _, t := range h.taps {
+		if err := t.up(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bareHook attaches a program, and never by way of what an earlier process left.
@@ -121,7 +134,7 @@ func (h *hold) configure(c HoldConfig) {
 	if c.OnOpening {
 		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_OPENING)
 	}
-	if h.tap.cuts {
+	if h.taps[0].cuts {
 		h.state.Flags |= uint32(bpf.ConnectionsHoldFlagsHOLD_CUTS_UDP)
 	}
 	h.state.Mask = c.MarkMask
@@ -141,21 +154,23 @@ func (d *Datapath) putHoldState() error {
 	return nil
 }
 
-// beat says that user space reads, or that it does not any more.
-func (d *Datapath) beat(reads bool) error {
+// beat says that user space reads a queue, or that it does not any more. It reads as long
+// as it reads all.
+func (d *Datapath) beat(h *hold, queue int, reads bool) error {
 	d.holding.Lock()
 	defer d.holding.Unlock()
-	if d.hold == nil {
+	if d.hold != h {
 		return nil
 	}
-	d.hold.state.Alive = 0
+	h.beats[queue] = 0
 	if reads {
 		now, err := monotonic()
 		if err != nil {
 			return err
 		}
-		d.hold.state.Alive = now
+		h.beats[queue] = now
 	}
+	h.state.Alive = slices.Min(h.beats)
 	return d.putHoldState()
 }
 
@@ -178,9 +193,9 @@ func (d *Datapath) endHold(stays bool) error {
 		return err
 	}
 	h.stop = true
-	err = errors.Join(err, h.tap.look())
+	err = errors.Join(err, h.wake())
 	h.reads.Wait() // whoever reads is not to read what the number is given to next
-	d.unread.full.Add(h.tap.dropped())
+	d.unread.full.Add(h.dropped())
 	return errors.Join(err, h.close())
 }
 
@@ -195,6 +210,23 @@ func (d *Datapath) forgetHold() error {
 	return nil
 }
 
+// wake has all who read look up.
+func (h *hold) wake() error {
+	var errs []error
+	for _, t := range h.taps {
+		errs = append(errs, t.look())
+	}
+	return errors.Join(errs...)
+}
+
+// dropped is how many packets found a queue full.
+func (h *hold) dropped() (n uint64) {
+	for _, t := range h.taps {
+		n += t.dropped()
+	}
+	return n
+}
+
 // close takes the device away.
 func (h *hold) close() error {
 	var errs []error
@@ -206,8 +238,8 @@ func (h *hold) close() error {
 			errs = append(errs, p.Close())
 		}
 	}
-	if h.tap != nil {
-		errs = append(errs, h.tap.close())
+	for _, t := range h.taps {
+		errs = append(errs, t.close())
 	}
 	return errors.Join(errs...)
 }

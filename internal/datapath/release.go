@@ -98,18 +98,19 @@ func setHandle(data []byte, flags uint32) {
 }
 
 func (d *Datapath) writeHeld(data []byte) error {
-	d.holding.Lock()
-	defer d.holding.Unlock()
+	d.holding.RLock()
+	defer d.holding.RUnlock()
 	if d.hold == nil {
 		return errors.New("send a packet on that was held: SetHold took the device away")
 	}
+	tap := d.hold.taps[QueueOf(handleID(data), len(d.hold.taps))]
 	for {
-		_, err := unix.Write(d.hold.tap.fd, data)
+		_, err := unix.Write(tap.fd, data)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("write a packet to %s: %w", tapName, err)
+			return fmt.Errorf("write a packet to %s: %w", tap.name, err)
 		}
 		return nil
 	}

@@ -152,7 +152,7 @@ func (d *Datapath) Counters() ([]Counter, error) {
 	full := d.unread.full.Load()
 	d.holding.Lock()
 	if d.hold != nil {
-		full += d.hold.tap.dropped()
+		full += d.hold.dropped()
 	}
 	d.holding.Unlock()
 	return append(out, Counter{"held_queue_full", full}, Counter{"held_checksum", d.unread.checksum.Load()},

@@ -103,7 +103,7 @@ func (e *Engine) swap(v *version, tables *classifier.Tables, now time.Time) erro
 		Before: func(tables uint32) {
 			e.versions.announce(v, tables)
 			if e.holding.on {
-				e.look.await(true)
+				e.looks.await(true)
 			}
 		},
 		After: func(uint32) {
@@ -115,7 +115,7 @@ func (e *Engine) swap(v *version, tables *classifier.Tables, now time.Time) erro
 	if v.since.IsZero() {
 		e.versions.withdraw(v)
 	}
-	e.look.await(false) // it waits no more, unless that has failed
+	e.looks.await(false) // it waits no more, unless that has failed
 	return errors.Join(err, looks)
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/probe"
 	"github.com/weirnet/weir/internal/telemetry"
@@ -12,11 +13,11 @@ import (
 type ProbeStats = probe.Stats
 
 // newProber makes what answers the inspector's questions; nil where that is off.
-func (l *look) newProber(c *InspectConfig) *probe.Prober {
+func newProber(c *InspectConfig, data *datapath.Datapath) *probe.Prober {
 	if !c.CertificateProbe {
 		return nil
 	}
-	return probe.New(probe.Config{Timeout: c.MaxWait, Own: l.data.OwnSocket})
+	return probe.New(probe.Config{Timeout: c.MaxWait, Own: data.OwnSocket})
 }
 
 // ask has the inspector's questions answered. What follows from those that are already
@@ -56,13 +57,13 @@ func certificateOf(a *probe.Answer) *inspector.Certificate {
 }
 
 // stopAsking ends what is under way.
-func (l *look) stopAsking() {
+func (l *looks) stopAsking() {
 	if l.prober != nil {
 		l.prober.Close()
 	}
 }
 
-func (l *look) probeStats() ProbeStats {
+func (l *looks) probeStats() ProbeStats {
 	if l.prober == nil {
 		return ProbeStats{}
 	}

@@ -78,7 +78,7 @@ type Engine struct {
 	records []telemetry.Connection
 	ended   []uint64 // connections
 
-	look    *look
+	looks   *looks
 	looking sync.WaitGroup
 	sshd    sshServers
 	holding holder
@@ -101,7 +101,7 @@ func New(cfg Config, log *zap.Logger) (*Engine, error) {
 		cfg.OnChange = func(telemetry.PolicyChange) {}
 	}
 	e := &Engine{config: cfg, log: log, data: data, stop: make(chan struct{})}
-	e.look = newLook(&cfg.Inspect, max(cfg.Timeouts.TCP, cfg.Timeouts.UDP), data, log)
+	e.looks = newLooks(&cfg.Inspect, max(cfg.Timeouts.TCP, cfg.Timeouts.UDP), data, log)
 	if e.pinned, err = data.Pinned(); err != nil {
 		return nil, errors.Join(err, data.Close())
 	}
@@ -168,11 +168,11 @@ func (e *Engine) Shutdown(context.Context) error {
 	if e.pinned && e.chosen && !e.keeps(e.versions.latest()) {
 		errs = append(errs, e.data.SetKeep(false))
 	}
-	errs = append(errs, e.stopHold(), e.look.logins.unfollow())
+	errs = append(errs, e.stopHold(), e.looks.logins.unfollow())
 	close(e.stop)
 	e.running.Wait()
 	e.looking.Wait()
-	e.look.stopAsking()
+	e.looks.stopAsking()
 	e.data.Park() // a reload goes on with it
 	return errors.Join(errs...)
 }

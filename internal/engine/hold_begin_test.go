@@ -19,14 +19,14 @@ func TestHeldBeforeThePolicy(t *testing.T) {
 	if err := r.engine.Apply(2, load(t, getsOnly), nil); err != nil {
 		t.Fatal(err)
 	}
-	r.engine.look.await(true)
+	r.engine.looks.await(true)
 	good.say(0, []byte(get("/ok")))
 	bad.say(0, []byte(get("/no")))
 	time.Sleep(pause)
 	if behindGood.reached(good) > 0 || behindBad.reached(bad) > 0 {
 		t.Fatal("something came before there was a policy")
 	}
-	r.engine.look.await(false)
+	r.engine.looks.await(false)
 	within(t, "what is allowed", func() bool { said, _ := behindGood.heard(); return said == get("/ok") })
 	time.Sleep(pause)
 	if n := behindBad.reached(bad); n > 0 {

@@ -17,9 +17,9 @@ on_error: {overload: %s}
 rules:
   - {name: secret, action: block, layer7: {http: {paths: /secret}}}
   - {name: rest, action: allow}
-`, answer), nil)
+`, answer), func(c *Config) { c.Inspect.Queues = 1 })
 			const most = 200 << 10
-			l := r.engine.look
+			l := r.engine.looks.all[0]
 			l.mu.Lock()
 			l.mostHeld = most
 			l.mu.Unlock()

@@ -149,7 +149,7 @@ func TestBetweenTwoPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.engine.look.await(true)
+			r.engine.looks.await(true)
 			if _, err := r.engine.data.Swap(tables, 2, nil, nil); err != nil {
 				t.Fatal(err)
 			}

@@ -25,17 +25,17 @@ func (e *Engine) beginHold(p *policy.Policy) error {
 	if !wantsHold(p) {
 		return nil
 	}
-	err := e.data.SetHold(true, datapath.HoldConfig{OnOpening: needs(p)["names"]})
+	err := e.data.SetHold(true, datapath.HoldConfig{OnOpening: needs(p)["names"], Queues: len(e.looks.all)})
 	if err != nil {
 		return fmt.Errorf("hold packets, for rules that need more than addresses and ports: %w", err)
 	}
 	if e.holding.on {
 		return nil
 	}
-	e.look.await(true)
+	e.looks.await(true)
 	e.holding.on = true
 	e.holding.running.Go(func() {
-		if err := e.data.ReadHeld(e.look.held); err != nil {
+		if err := e.data.ReadHeld(e.looks.held); err != nil {
 			e.log.Error("Packets that are held cannot be read any more; on_error answers for what needs them.", zap.Error(err))
 		}
 	})
@@ -61,9 +61,9 @@ func (e *Engine) stopHold() error {
 		return nil
 	}
 	e.holding.on = false
-	e.look.await(false)
+	e.looks.await(false)
 	err := e.data.StopReadingHeld()
 	e.holding.running.Wait()
-	e.data.KeepHeld(e.look.handOn())
+	e.data.KeepHeld(e.looks.handOn())
 	return err
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/weirnet/weir/internal/engine/inspector"
@@ -23,6 +24,9 @@ type InspectConfig struct {
 	// MaxWait is how long a packet is held at most, LateWait how long a fact may
 	// take that comes late (SSH logins). In a replay nothing waits.
 	MaxWait, LateWait time.Duration
+	// Queues is how many threads judge what is held; 0: by the number of processors. A
+	// replay has one.
+	Queues int
 	// CertificateProbe: where a policy is enforced, servers are asked for certificates
 	// that TLS 1.3 hides. A replay asks nobody.
 	CertificateProbe bool
@@ -37,6 +41,19 @@ type InspectConfig struct {
 	// NamesFile keeps, over restarts, the names that DNS has answered; empty: they are
 	// not kept. A replay keeps none.
 	NamesFile string
+}
+
+// MaxQueues is the most that InspectConfig.Queues can be: what may be held together is
+// divided among them.
+const MaxQueues = 64
+
+// queues is how many threads judge what is held. Half of the processors are left to who
+// sends the packets, and receives them.
+func (c *InspectConfig) queues() int {
+	if c.Queues > 0 {
+		return min(c.Queues, MaxQueues)
+	}
+	return min(max(runtime.GOMAXPROCS(0)/2, 1), 8)
 }
 
 // report is what the inspector makes records of.

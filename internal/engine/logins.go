@@ -102,8 +102,8 @@ func (l *logins) Judge(t packet.Tuple, verdicts uint32) {
 	}
 }
 
-// Clear forgets the verdicts.
-func (l *logins) Clear() {
+// clear forgets the verdicts that were added.
+func (l *logins) clear() {
 	if err := l.data.ClearSSHVerdicts(); err != nil {
 		l.log.Error("The kernel has verdicts on SSH logins that are not in force any more.", zap.Error(err))
 	}

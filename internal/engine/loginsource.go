@@ -69,10 +69,10 @@ func (e *Engine) beginLogins(p *policy.Policy) error {
 		}
 	}
 	if source != LoginsKernel {
-		err = errors.Join(err, e.look.logins.follow(e.config.FollowJournal, e.sshServers()))
+		err = errors.Join(err, e.looks.logins.follow(e.config.FollowJournal, e.sshServers()))
 	}
 	switch {
-	case e.look.logins.follows():
+	case e.looks.logins.follows():
 		if prevents {
 			e.log.Warn("By the journal Weir hears of SSH logins when they have a session: one that is blocked is cut some milliseconds after it began.",
 				zap.Strings("rules", rules))
@@ -96,7 +96,7 @@ func (e *Engine) endLogins(p *policy.Policy) error {
 		return nil
 	}
 	e.listenToSSHServers(false)
-	return errors.Join(e.data.SetSSHLogins(false), e.look.logins.unfollow())
+	return errors.Join(e.data.SetSSHLogins(false), e.looks.logins.unfollow())
 }
 
 // FollowJournal has the systemd journal followed from now on: take is called with each

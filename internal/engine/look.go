@@ -14,19 +14,19 @@ import (
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 	"github.com/weirnet/weir/internal/probe"
-	"github.com/weirnet/weir/internal/telemetry"
 )
 
-// look looks into the kernel's connections: copies of their packets go to the
+// look looks into a part of the kernel's connections: copies of their packets go to the
 // inspector, and what it finds out goes into the kernel's entries and to the sink.
 type look struct {
-	data *datapath.Datapath
-	log  *zap.Logger
+	data   *datapath.Datapath
+	log    *zap.Logger
+	names  *names.Table
+	prober *probe.Prober // nil: nobody answers for certificates that are hidden
+	said   *pendingExchanges
 
 	mu        sync.Mutex // guards the rest: a change of policy comes from elsewhere
 	inspector *inspector.Inspector
-	logins    *logins
-	names     *names.Table
 	version   *version
 	seen      map[uint64]*lookedAt // by connection id
 	// gone are connections that the inspector gave up, or that are over, of which packets
@@ -41,21 +41,13 @@ type look struct {
 	shares           heldShares           // of what waits
 	mostHeld         int                  // of it, by all
 	remembered       int                  // bytes of what was released, by all
+	mostRemembered   int                  // of which as much is kept as a sender has under way
 	heldCounts       heldCounts
-	said             pendingExchanges
-	learns           bool // the policy asks for names
-	holds            bool // it has packets held
+	holds            bool // the policy has packets held
 	// awaits: a policy is about to come into force, or the kernel has it already. What is
 	// held by then waits for it.
-	awaits       bool
-	settled      *sync.Cond // of mu: awaits has changed
-	ownResolvers bool       // all are on the host itself: their answers are not seen
-	file         namesFile
-	prober       *probe.Prober // nil: nobody answers for certificates that are hidden
-
-	// For the goroutine that keeps the names.
-	hosts      *hostResolvers // nil: the resolvers are configured
-	unreadable bool           // which the host's are
+	awaits  bool
+	settled *sync.Cond // of mu: awaits has changed
 }
 
 // lookedAt is a connection of which copies have come.
@@ -98,25 +90,21 @@ type lookCounts struct {
 	failed uint64
 }
 
-func newLook(c *InspectConfig, idle time.Duration, data *datapath.Datapath, log *zap.Logger) *look {
+// newLook makes one of so many.
+func newLook(all *looks, c *InspectConfig, idle time.Duration, of int) *look {
 	l := &look{
-		data: data, log: log, names: names.NewTable(names.Limits{}),
+		data: all.data, log: all.log, names: all.names, prober: all.prober, said: &all.said,
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
-		logins: &logins{data: data, log: log},
-		shares: heldShares{of: map[netip.Addr]int{}}, mostHeld: maxHeldOfAll,
+		shares: heldShares{of: map[netip.Addr]int{}}, mostHeld: maxHeldOfAll / of, mostRemembered: maxReleasedOfAll / of,
 	}
-	l.prober = l.newProber(c)
 	l.inspector = inspector.New(inspector.Config{
 		Report: c.report(), MaxBytes: c.MaxBytes, Names: l.names, OnForget: l.forgotten, Asks: l.prober != nil,
-		Logins: l.logins, LateWait: c.LateWait,
+		Logins: all.logins, LateWait: c.LateWait, Shown: all.shown, Sharers: of,
 		// As long as the kernel remembers it: nobody else knows by what names it was judged.
 		Idle: idle + time.Minute,
 	})
 	l.settled = sync.NewCond(&l.mu)
-	l.file = namesFile{path: c.NamesFile, log: log}
-	l.file.load(l.names, time.Now())
-	l.believe(c.Resolvers)
 	return l
 }
 
@@ -215,12 +203,9 @@ func (l *look) ended(c *datapath.Copy) {
 	l.letGo(k)
 }
 
-// over says that the end of a connection was told, whether or not it is looked into.
-// Packets of it that wait in the device belong to nothing any more.
+// over takes ends that were told, of connections that are looked into or not. Packets of
+// them that wait in the device belong to nothing any more.
 func (l *look) over(ids []uint64, now time.Time) {
-	if len(ids) > 0 {
-		l.data.CatchUp() // with what they have answered last
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
@@ -282,18 +267,14 @@ func (l *look) await(awaits bool) {
 	l.settled.Broadcast()
 }
 
-// setPolicy judges connections by the policy that is in force now. learns: it asks
-// for the names of addresses.
-func (l *look) setPolicy(v *version, learns bool, now time.Time) {
+// setPolicy judges connections by the policy that is in force now.
+func (l *look) setPolicy(v *version, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.version = v
 	l.awaits = false
 	l.settled.Broadcast()
-	if !l.learns && learns && l.ownResolvers {
-		l.warnOfOwn()
-	}
-	l.learns, l.holds = learns, wantsHold(v.policy)
+	l.holds = wantsHold(v.policy)
 	l.inspector.SetPolicy(inspector.Version{
 		Tables: v.tables, Generation: v.generation, Policy: v.policy.Without(now), Rules: v.rules,
 	}, now)
@@ -341,9 +322,3 @@ func inspectStats(i *inspector.Inspector) InspectStats {
 	})
 	return s
 }
-
-// pending says whether there are records of exchanges that were complete by then.
-func (l *look) pending(until time.Time) bool { return l.said.pending(until) }
-
-// tell hands over the records of exchanges up to a time.
-func (l *look) tell(until time.Time, hand func([]telemetry.Exchange)) { l.said.hand(until, hand) }

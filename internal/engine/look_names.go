@@ -9,7 +9,7 @@ import (
 
 // believe says whose DNS answers are believed from now on: those that were
 // configured, or the host's.
-func (l *look) believe(configured []netip.AddrPort) {
+func (l *looks) believe(configured []netip.AddrPort) {
 	if len(configured) > 0 {
 		l.hosts = nil
 		l.names.SetResolvers(configured)
@@ -20,14 +20,14 @@ func (l *look) believe(configured []netip.AddrPort) {
 }
 
 // followHost takes up which servers the host asks now.
-func (l *look) followHost() {
+func (l *looks) followHost() {
 	resolvers, changed, err := l.hosts.read()
 	switch {
 	case err != nil && !l.unreadable:
 		l.log.Warn("It is not known which DNS servers the host asks; no answers are believed that rules about names would need. names::resolvers of the receiver names them.", zap.Error(err))
 	case err == nil && changed:
-		l.mu.Lock()
 		l.names.SetResolvers(resolvers)
+		l.mu.Lock()
 		l.ownResolvers = areOwn(resolvers)
 		if l.learns && l.ownResolvers {
 			l.warnOfOwn()
@@ -38,13 +38,13 @@ func (l *look) followHost() {
 }
 
 // warnOfOwn says that nothing can be learned.
-func (l *look) warnOfOwn() {
+func (l *looks) warnOfOwn() {
 	l.log.Warn("The host's DNS resolver is on the host itself, where its answers are not seen. Rules about names need names::resolvers of the receiver: the servers that it asks.")
 }
 
 // keepNames does, once a second, what is due for the names: it follows the host's
 // resolvers, and saves.
-func (l *look) keepNames(now time.Time) {
+func (l *looks) keepNames(now time.Time) {
 	if l.hosts != nil {
 		l.followHost()
 	}
@@ -53,9 +53,6 @@ func (l *look) keepNames(now time.Time) {
 	}
 }
 
-func (l *look) saveNames(now time.Time) {
-	l.mu.Lock()
-	content := l.file.content(l.names, now)
-	l.mu.Unlock()
-	l.file.write(content)
+func (l *looks) saveNames(now time.Time) {
+	l.file.write(l.file.content(l.names, now))
 }

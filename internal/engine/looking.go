@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// What is told of exchanges waits so long for the kernel's events of the time
-	// before, which are read every 50 ms.
+	// What is told of exchanges waits so long, as they do not come in order, and longer
+	// where the kernel's events of the time before are not read yet.
 	tellAfter    = 100 * time.Millisecond
 	tellInterval = 50 * time.Millisecond
 )
@@ -33,7 +33,7 @@ func (e *Engine) lookFor(v *version, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look into connections: %w", err)
 	}
-	e.look.setPolicy(v, needed["names"], now)
+	e.looks.setPolicy(v, needed["names"], now)
 	return nil
 }
 
@@ -50,7 +50,7 @@ func needs(p *policy.Policy) map[string]bool {
 func (e *Engine) lookInto(sink Sink) {
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := e.data.ReadCopies(e.look.copies); err != nil {
+		if err := e.data.ReadCopies(e.looks.copies); err != nil {
 			e.log.Error("Copies of packets cannot be read any more; nothing is found out about connections that would need them.", zap.Error(err))
 		}
 	})
@@ -62,12 +62,16 @@ func (e *Engine) lookInto(sink Sink) {
 		case now := <-tell.C:
 			if now.Sub(expired) >= time.Second {
 				expired = now
-				e.look.expire(now)
-				e.look.keepNames(now)
+				e.looks.expire(now)
+				e.looks.keepNames(now)
 				e.findSSHServers()
 			}
-			e.look.giveUp(now)
-			e.tellExchanges(now.Add(-tellAfter), sink)
+			e.looks.giveUp(now)
+			until := now.Add(-tellAfter)
+			if read := e.data.ReadTo(); read.Before(until) {
+				until = read
+			}
+			e.tellExchanges(until, sink)
 		case <-e.stop:
 			ended = true
 		}
@@ -77,15 +81,15 @@ func (e *Engine) lookInto(sink Sink) {
 	}
 	running.Wait()
 	now := time.Now()
-	e.look.finish(now)
-	e.look.saveNames(now)
+	e.looks.finish(now)
+	e.looks.saveNames(now)
 }
 
 // tellExchanges hands over the exchanges that were complete by then.
 func (e *Engine) tellExchanges(until time.Time, sink Sink) {
 	e.handing.Lock()
 	defer e.handing.Unlock()
-	e.look.tell(until, exchangesOf(sink))
+	e.looks.tell(until, exchangesOf(sink))
 }
 
 func exchangesOf(s Sink) func([]telemetry.Exchange) {

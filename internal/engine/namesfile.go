@@ -47,7 +47,8 @@ func (f *namesFile) load(t *names.Table, now time.Time) {
 
 // content is what is to be saved; nil where nothing has been learned since.
 func (f *namesFile) content(t *names.Table, now time.Time) []byte {
-	learned := t.Counters.Learned + t.Counters.Refreshed
+	c := t.Counters()
+	learned := c.Learned + c.Refreshed
 	if f.path == "" || learned == f.learned {
 		return nil
 	}

@@ -31,17 +31,17 @@ func (e *Engine) hand(events []datapath.Event, sink Sink) {
 			e.ended = append(e.ended, events[i].ID)
 		}
 	}
-	e.look.over(e.ended, now)
-	said := e.look.said.has(e.ended)
+	e.looks.over(e.ended, now)
+	said := e.looks.said.has(e.ended)
 	for i := range events {
 		isEnd := telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd
-		if isEnd && (said[events[i].ID] || e.look.pending(events[i].Time)) {
+		if isEnd && (said[events[i].ID] || e.looks.pending(events[i].Time)) {
 			if len(e.records) > 0 {
 				sink.Connections(e.records)
 				e.records = e.records[:0]
 			}
-			e.look.tell(events[i].Time, exchangesOf(sink))
-			e.look.said.handOf(events[i].ID, exchangesOf(sink))
+			e.looks.tell(events[i].Time, exchangesOf(sink))
+			e.looks.said.handOf(events[i].ID, exchangesOf(sink))
 		}
 		e.records = append(e.records, e.record(&events[i], now))
 	}

@@ -35,7 +35,7 @@ const (
 // remember notes what is sent on of an end.
 func (l *look) remember(r *released, seq uint32, payload []byte) {
 	most := maxReleased
-	if l.remembered > maxReleasedOfAll {
+	if l.remembered > l.mostRemembered {
 		most = minReleased
 	}
 	before := r.bytes

@@ -134,9 +134,9 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Lost: map[string]uint64{}, Packets: map[string]uint64{},
 		FlowEntries: e.sweeps.get().Entries, FlowCapacity: uint64(e.config.MaxEntries),
-		Interfaces: len(e.data.Interfaces()), Inspect: e.look.stats(),
+		Interfaces: len(e.data.Interfaces()), Inspect: e.looks.stats(),
 	}
-	s.Lost[lostExchanges] = e.look.said.countLost()
+	s.Lost[lostExchanges] = e.looks.said.countLost()
 	if v := e.versions.latest(); v != nil {
 		s.Generation, s.Rules = v.generation, len(v.rules)
 	}
@@ -152,8 +152,8 @@ func (e *Engine) Stats() Stats {
 			s.Packets[c.Name] = c.Count
 		}
 	}
-	s.Hold = e.look.holdStats()
-	s.Probe = e.look.probeStats()
+	s.Hold = e.looks.holdStats()
+	s.Probe = e.looks.probeStats()
 	maps.Copy(s.Packets, s.Hold.Dropped)
 	return s
 }

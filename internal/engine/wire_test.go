@@ -47,7 +47,7 @@ func roadConfig() Config {
 		Include: []string{"road0", "road2"}, MaxEntries: 1 << 16,
 		Timeouts: Timeouts{TCP: time.Minute, TCPClosing: time.Minute, UDP: time.Minute, ICMP: time.Minute},
 		Inspect: InspectConfig{
-			MaxBytes: 12288, MaxWait: 5 * time.Second, LateWait: time.Minute,
+			MaxBytes: 12288, MaxWait: 5 * time.Second, LateWait: time.Minute, Queues: 3,
 			Report: Report{HTTP: true, TLS: true, DNS: true, SSH: true, Answers: true},
 		},
 	}

@@ -8,6 +8,12 @@ import (
 // Expire drops every name whose time is over, so that the change feed tells of it.
 // What is not due costs nothing.
 func (t *Table) Expire(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expireAll(now)
+}
+
+func (t *Table) expireAll(now time.Time) {
 	at := now.UnixMilli()
 	for len(t.heap) > 0 && t.entries[t.heap[0]].next <= at {
 		t.expire(t.heap[0], at)
@@ -16,6 +22,8 @@ func (t *Table) Expire(now time.Time) {
 
 // Next is when Expire will have something to do; false: never, as things are.
 func (t *Table) Next() (at time.Time, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if len(t.heap) == 0 {
 		return time.Time{}, false
 	}
@@ -33,7 +41,7 @@ func (t *Table) expire(i int32, at int64) bool {
 		}
 		t.changed(Change{e.addr, e.names[n], false})
 		t.bytes -= nameBytes + len(e.names[n])
-		t.Counters.Expired++
+		t.counters.Expired++
 	}
 	e.lives, e.names = kept, names
 	if len(names) == 0 {

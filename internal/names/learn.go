@@ -36,34 +36,36 @@ type link struct {
 // way. All else is out of bailiwick: a resolver has not asked for it, whoever sends
 // it wants something.
 func (t *Table) Learn(asked, answered *Key, a *Answer, now time.Time) Outcome {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
 	case !t.isResolver(answered):
-		t.Counters.NotResolver++
+		t.counters.NotResolver++
 		return NotResolver
 	case asked == nil || !asked.equal(answered):
-		t.Counters.NotAsked++
+		t.counters.NotAsked++
 		return NotAsked
 	case a.RCode != 0:
-		t.Counters.Failed++
+		t.counters.Failed++
 		return Failed
 	}
-	t.Counters.Omitted += uint64(a.omitted)
+	t.counters.Omitted += uint64(a.omitted)
 	question := a.add(answered.Name)
 	var storage [MaxChain + 1]link
-	chain, outside := a.follow(append(storage[:0], link{name: question, parent: none, ttl: math.MaxUint32}), &t.Counters)
-	t.Counters.OutOfBailiwick += uint64(outside)
+	chain, outside := a.follow(append(storage[:0], link{name: question, parent: none, ttl: math.MaxUint32}), &t.counters)
+	t.counters.OutOfBailiwick += uint64(outside)
 	for i := range a.addresses {
 		r := &a.addresses[i]
 		n := find(a, chain, r.owner)
 		switch {
 		case n == none:
-			t.Counters.OutOfBailiwick++
+			t.counters.OutOfBailiwick++
 			continue
 		case r.kind != answered.Type && answered.Type != typeANY:
-			t.Counters.OtherType++
+			t.counters.OtherType++
 			continue
 		case !isUsable(r.addr):
-			t.Counters.Unusable++
+			t.counters.Unusable++
 			continue
 		}
 		if r.target != r.owner {
@@ -140,18 +142,18 @@ func (t *Table) note(addr netip.Addr, a *Answer, l *link, ttl uint32, now time.T
 			if e.names[n] == string(name) {
 				t.use(i)
 				t.refresh(i, n, at, expires)
-				t.Counters.Refreshed++
+				t.counters.Refreshed++
 				return
 			}
 		}
 	}
 	if !isName(name) {
-		t.Counters.Unusable++
+		t.counters.Unusable++
 		return
 	}
 	if l.text == "" {
 		l.text = string(name)
 	}
 	t.insert(addr, l.text, life{learned: at, expires: expires})
-	t.Counters.Learned++
+	t.counters.Learned++
 }

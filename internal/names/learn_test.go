@@ -173,8 +173,8 @@ func TestLearn(t *testing.T) {
 			if got := contents(table); got != c.want {
 				t.Errorf("learned\n%s\nwant\n%s", got, c.want)
 			}
-			if table.Counters != c.counts {
-				t.Errorf("%+v, want %+v", table.Counters, c.counts)
+			if table.Counters() != c.counts {
+				t.Errorf("%+v, want %+v", table.Counters(), c.counts)
 			}
 		})
 	}
@@ -204,8 +204,8 @@ func TestLife(t *testing.T) {
 		t.Errorf("next at %v", at)
 	}
 	look(600 * time.Second)
-	if _, ok := table.Next(); ok || table.Len() != 0 || table.Bytes() != 0 || table.Counters.Expired != 3 {
-		t.Errorf("%d addresses, %d bytes left, %d names expired", table.Len(), table.Bytes(), table.Counters.Expired)
+	if _, ok := table.Next(); ok || table.Len() != 0 || table.Bytes() != 0 || table.Counters().Expired != 3 {
+		t.Errorf("%d addresses, %d bytes left, %d names expired", table.Len(), table.Bytes(), table.Counters().Expired)
 	}
 }
 

@@ -8,6 +8,7 @@ package names
 import (
 	"math"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -92,12 +93,12 @@ type entry struct {
 // life is in milliseconds since 1970.
 type life struct{ learned, expires int64 }
 
-// Table is from addresses to names. Not for concurrent use.
+// Table is from addresses to names. It is safe for concurrent use.
 type Table struct {
-	// Counters are for reading.
-	Counters Counters
+	limits Limits
 
-	limits         Limits
+	mu             sync.Mutex // guards the rest
+	counters       Counters
 	resolvers      map[netip.AddrPort]struct{}
 	anyServer      bool
 	index          map[netip.Addr]int32
@@ -120,6 +121,8 @@ func NewTable(l Limits) *Table {
 // SetResolvers says whose answers are believed from now on. Without any, nothing is
 // learned.
 func (t *Table) SetResolvers(resolvers []netip.AddrPort) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.anyServer = false
 	t.resolvers = make(map[netip.AddrPort]struct{}, len(resolvers))
 	for _, r := range resolvers {
@@ -129,20 +132,41 @@ func (t *Table) SetResolvers(resolvers []netip.AddrPort) {
 
 // BelieveAnyone takes every server at port 53 for a resolver. It is for recordings,
 // of which nobody knows which resolvers the hosts had.
-func (t *Table) BelieveAnyone() { t.anyServer = true }
+func (t *Table) BelieveAnyone() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.anyServer = true
+}
 
 // normal is the form in which packets bear an address.
 func normal(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
+// Counters are what became of answers and names so far.
+func (t *Table) Counters() Counters {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counters
+}
+
 // Len is the number of addresses.
-func (t *Table) Len() int { return len(t.index) }
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.index)
+}
 
 // Bytes is about what they and their names occupy.
-func (t *Table) Bytes() int { return t.bytes }
+func (t *Table) Bytes() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes
+}
 
 // Lookup returns the names of an address, in lower case and without a last dot.
 // The slice is the caller's to keep, not to write to.
 func (t *Table) Lookup(addr netip.Addr, now time.Time) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	i, ok := t.index[normal(addr)]
 	if !ok {
 		return nil
@@ -157,6 +181,8 @@ func (t *Table) Lookup(addr netip.Addr, now time.Time) []string {
 // Each calls f for every address until it returns false, without counting as use:
 // the least recently used first. f must not call the table's other methods.
 func (t *Table) Each(f func(addr netip.Addr, names []string) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for i := t.oldest; i != none; i = t.entries[i].newer {
 		if !f(t.entries[i].addr, t.entries[i].names) {
 			return

@@ -28,7 +28,9 @@ const (
 
 // Save writes what has not expired.
 func (t *Table) Save(w io.Writer, now time.Time) error {
-	t.Expire(now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expireAll(now)
 	sum := sha256.New()
 	out := bufio.NewWriter(io.MultiWriter(w, sum)) // its first error stays
 	out.WriteString(magic)
@@ -79,6 +81,8 @@ func (t *Table) Load(r io.Reader, now time.Time) error {
 	if err := readSaved(body, func(netip.Addr, []byte, life) {}); err != nil {
 		return fmt.Errorf("load names: %w", err)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	at := now.UnixMilli()
 	return readSaved(body, func(addr netip.Addr, name []byte, l life) {
 		l.expires = min(l.expires, at+MaxLife.Milliseconds())

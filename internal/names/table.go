@@ -22,9 +22,9 @@ func (t *Table) insert(addr netip.Addr, name string, l life) {
 			}
 		}
 		if e.lives[drop].expires <= l.learned {
-			t.Counters.Expired++
+			t.counters.Expired++
 		} else {
-			t.Counters.NamesGivenUp++
+			t.counters.NamesGivenUp++
 		}
 		t.drop(i, drop)
 	}
@@ -66,8 +66,8 @@ func (t *Table) drop(i int32, name int) {
 
 // giveUp drops an address for want of room.
 func (t *Table) giveUp(i int32) {
-	t.Counters.AddressesGivenUp++
-	t.Counters.NamesGivenUp += uint64(len(t.entries[i].names))
+	t.counters.AddressesGivenUp++
+	t.counters.NamesGivenUp += uint64(len(t.entries[i].names))
 	t.remove(i)
 }
 

@@ -30,7 +30,7 @@ func TestBounds(t *testing.T) {
 		if got, want := contents(table), "10.0.0.0 a.example\n10.0.0.2 a.example\n10.0.0.3 a.example"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
-		if c := table.Counters; c.AddressesGivenUp != 1 || c.NamesGivenUp != 1 {
+		if c := table.Counters(); c.AddressesGivenUp != 1 || c.NamesGivenUp != 1 {
 			t.Errorf("%+v", c)
 		}
 	})
@@ -43,11 +43,11 @@ func TestBounds(t *testing.T) {
 		if got := contents(table); got != "10.0.0.0 a.example c.example" {
 			t.Error(got)
 		}
-		if c := table.Counters; c.AddressesGivenUp != 0 || c.NamesGivenUp != 1 {
+		if c := table.Counters(); c.AddressesGivenUp != 0 || c.NamesGivenUp != 1 {
 			t.Errorf("%+v", c)
 		}
 		learn(table, "d.example", addr(0), 60, start.Add(303*time.Second))
-		if c := table.Counters; c.Expired != 1 || c.NamesGivenUp != 1 {
+		if c := table.Counters(); c.Expired != 1 || c.NamesGivenUp != 1 {
 			t.Errorf("an expired name makes room: %+v", c)
 		}
 	})
@@ -59,7 +59,7 @@ func TestBounds(t *testing.T) {
 				t.Fatalf("%d bytes", table.Bytes())
 			}
 		}
-		if c := table.Counters; int(c.AddressesGivenUp) != 1000-table.Len() || table.Len() < 20 {
+		if c := table.Counters(); int(c.AddressesGivenUp) != 1000-table.Len() || table.Len() < 20 {
 			t.Errorf("%d left, %+v", table.Len(), c)
 		}
 	})
@@ -73,7 +73,7 @@ func TestBounds(t *testing.T) {
 		}
 		table, k := newTable(names.Limits{}), key("a.example", 1)
 		table.Learn(&k, &k, &a, start)
-		if c := table.Counters; c.Omitted != 5100-2048 || c.Learned+c.Refreshed != 2048 {
+		if c := table.Counters(); c.Omitted != 5100-2048 || c.Learned+c.Refreshed != 2048 {
 			t.Errorf("%+v", c)
 		}
 	})
@@ -186,7 +186,7 @@ func TestModel(t *testing.T) {
 					total--
 				}
 			}
-			c := table.Counters
+			c := table.Counters()
 			held := c.Learned - c.Expired - c.NamesGivenUp
 			if total != 0 || uint64(countNames(table)) != held {
 				t.Fatalf("the mirror has %d names too many, the counters say %d: %s", -total, held, contents(table))

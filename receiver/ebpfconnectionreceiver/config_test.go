@@ -51,7 +51,7 @@ func TestConfig(t *testing.T) {
 			c.UpdateInterval, c.CollectionInterval = time.Minute, 30*time.Second
 			c.MaxRules, c.QueueSize = 10, 100
 			c.Traces = TracesConfig{Connections: tracesAll, TrustTraceparent: "none"}
-			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second, CertificateProbe: "off", SSH: SSHConfig{Source: "kernel", Servers: []string{"/opt/sbin/sshd"}}}
+			c.Inspect = InspectConfig{MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second, Queues: 4, CertificateProbe: "off", SSH: SSHConfig{Source: "kernel", Servers: []string{"/opt/sbin/sshd"}}}
 			c.Record.HTTP = RecordHTTPConfig{Query: true, RequestHeaders: []string{"X-Request-Id", "accept"}}
 			c.Record.DNS.Answers = true
 			c.Names.Resolvers = []string{"192.0.2.53", "192.0.2.54:5353", "2001:db8::53", "[2001:db8::54]:53"}
@@ -98,6 +98,7 @@ func TestConfigErrors(t *testing.T) {
 			"inspect: max_bytes: 100 is not accepted: want 1024 to 1048576",
 			"max_wait: 1ms is too short: want at least 100ms",
 			"late_wait: 0s is too short: want at least max_wait (1ms)",
+			"queues: 65 is not accepted: want 1 to 64, or 0 for half as many as there are processors",
 			`certificate_probe: "always" is not accepted: want auto or off`,
 			`ssh: source: "auth.log" is not accepted: want auto, kernel or journald`,
 			`servers::0: "sshd" is no path from the root: want one such as /usr/sbin/sshd`,

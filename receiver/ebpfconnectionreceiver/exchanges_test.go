@@ -158,7 +158,7 @@ func TestInspectSettings(t *testing.T) {
 	require.NoError(t, r.Shutdown(context.Background()))
 	assert.Equal(t, engine.InspectConfig{
 		Report:   engine.Report{Headers: []string{"x-request-id", "accept"}, Query: true, Answers: true},
-		MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second,
+		MaxBytes: 32768, MaxWait: 2 * time.Second, LateWait: 30 * time.Second, Queues: 4,
 		SSHServers: []string{"/opt/sbin/sshd"}, Logins: engine.LoginsKernel,
 		Resolvers: []netip.AddrPort{
 			netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("192.0.2.54:5353"),

@@ -24,6 +24,9 @@ type InspectConfig struct {
 	// may take that come late, after a login.
 	MaxWait  time.Duration `mapstructure:"max_wait"`
 	LateWait time.Duration `mapstructure:"late_wait"`
+	// Queues is how many threads judge what waits; 0: half as many as there are
+	// processors, at most 8.
+	Queues int `mapstructure:"queues"`
 	// CertificateProbe says whether servers are asked for certificates that TLS 1.3
 	// hides, where a policy that is enforced needs them: auto (they are) or off.
 	CertificateProbe string    `mapstructure:"certificate_probe"`
@@ -112,6 +115,9 @@ func (c *InspectConfig) Validate() error {
 	}
 	if c.LateWait < c.MaxWait {
 		errs = append(errs, fmt.Errorf("late_wait: %v is too short: want at least max_wait (%v)", c.LateWait, c.MaxWait))
+	}
+	if c.Queues < 0 || c.Queues > engine.MaxQueues {
+		errs = append(errs, fmt.Errorf("queues: %d is not accepted: want 1 to %d, or 0 for half as many as there are processors", c.Queues, engine.MaxQueues))
 	}
 	switch c.CertificateProbe {
 	case certificateProbeAuto, certificateProbeOff:

@@ -77,6 +77,7 @@ func (r *connectionReceiver) inspectConfig() engine.InspectConfig {
 		MaxBytes:         c.Inspect.MaxBytes,
 		MaxWait:          c.Inspect.MaxWait,
 		LateWait:         c.Inspect.LateWait,
+		Queues:           c.Inspect.Queues,
 		CertificateProbe: c.Inspect.CertificateProbe == certificateProbeAuto,
 		SSHServers:       c.Inspect.SSH.Servers,
 		Logins:           loginSources[c.Inspect.SSH.Source],

@@ -79,7 +79,7 @@ func (h *host) client() *http.Client {
 func TestHoldIdentical(t *testing.T) {
 	l := newLab(t)
 	file := newPolicy(t, fmt.Sprintf(holdPaths, "block"))
-	w := start(t, l.a, config{policy: string(file)})
+	w := start(t, l.a, config{policy: string(file), receiver: "inspect: {queues: 4}"})
 	at := netip.AddrPortFrom(l.address(l.b, ipv4, 0), 8080)
 	p := l.servePages(t, l.b, at)
 	client := l.a.client()

@@ -55,12 +55,13 @@ rules:
 func TestMixed(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string][2]string{"strict": {"block", "block"}, "lenient": {"allow", "keep"}} {
+		queues := map[string]int{"strict": 3, "lenient": 1}[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			policies := [2]string{fmt.Sprintf(mixedAllows, answers[0], answers[1]), fmt.Sprintf(mixedBlocks, answers[0], answers[1])}
 			file := newPolicy(t, policies[0])
-			w := start(t, l.a, config{policy: string(file), receiver: "on_shutdown: keep", telemetry: metricsAt8888})
+			w := start(t, l.a, config{policy: string(file), receiver: fmt.Sprintf("on_shutdown: keep\ninspect: {queues: %d}", queues), telemetry: metricsAt8888})
 			w.partial, w.mayFail = true, true
 			m := newMixed(t, l, name == "strict")
 			m.disturb(t, w, file, policies)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weirnet/weir/internal/inspect/stream"
+	"github.com/weirnet/weir/internal/inspect/tls/certificate"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/policy"
 )
@@ -51,6 +52,19 @@ type Config struct {
 	// Names learns from DNS answers where the policy needs it; nil: nothing is
 	// learned.
 	Names *names.Table
+	// Shown remembers the certificates that the wire has shown; nil: a cache of its own.
+	Shown *Shown
+	// Sharers is how many inspectors look into connections side by side: each takes its
+	// part of what all may hold together. 0: one.
+	Sharers int
+}
+
+// Shown are certificates that the wire has shown, for sessions that are resumed.
+type Shown = certificate.Cache[*certificate.Shown]
+
+// NewShown makes an empty cache.
+func NewShown() *Shown {
+	return certificate.NewCache[*certificate.Shown](rememberEntries, rememberBytes)
 }
 
 func (c *Config) setDefaults() {
@@ -62,6 +76,14 @@ func (c *Config) setDefaults() {
 	fill(&c.MaxBytes, 12288)
 	fill(&c.MaxHeld, 64<<20)
 	fill(&c.MaxQueries, 16384)
+	fill(&c.Streams.Bytes, stream.DefaultLimits.Bytes)
+	fill(&c.Streams.Connections, stream.DefaultLimits.Connections)
+	for _, all := range []*int{&c.MaxHeld, &c.MaxQueries, &c.Streams.Bytes, &c.Streams.Connections} {
+		*all /= max(c.Sharers, 1)
+	}
+	if c.Shown == nil {
+		c.Shown = NewShown()
+	}
 	if c.QueryTimeout <= 0 {
 		c.QueryTimeout = 10 * time.Second
 	}

@@ -100,7 +100,7 @@ func (c *conn) serverOf(client *hello.Client) certificate.Server {
 func (i *Inspector) remember(c *conn, client *hello.Client, chain certificate.Chain) {
 	if client != nil && i.version.certificates {
 		shown := chain.Shown()
-		i.shown.Put(c.serverOf(client), shown, shown.Size(), i.now.Add(rememberFor))
+		i.config.Shown.Put(c.serverOf(client), shown, shown.Size(), i.now.Add(rememberFor))
 	}
 }
 
@@ -113,7 +113,7 @@ func (i *Inspector) reveal(c *conn, client *hello.Client, how hiding) {
 		return
 	}
 	if how == resuming && !q.asked {
-		if shown, ok := i.shown.Get(c.serverOf(client), i.now); ok {
+		if shown, ok := i.config.Shown.Get(c.serverOf(client), i.now); ok {
 			q.asked, q.answered = true, true
 			q.answer = Certificate{Fact: policy.Is(shown.Facts), Leaf: shown.Leaf, Source: telemetry.CertificateFromCache}
 		}

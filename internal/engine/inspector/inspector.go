@@ -13,7 +13,6 @@ import (
 	"github.com/weirnet/weir/internal/inspect/dns"
 	"github.com/weirnet/weir/internal/inspect/http"
 	"github.com/weirnet/weir/internal/inspect/stream"
-	"github.com/weirnet/weir/internal/inspect/tls/certificate"
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -38,9 +37,8 @@ type Inspector struct {
 	held     int    // bytes, by all parsers
 	holders  holder // a ring, from the one that has held something longest
 	counts   [counterCount]uint64
-	suspect  bool                                   // the last packet
-	yielded  []*conn                                // for others, since the last packet; nil: forgotten by then
-	shown    *certificate.Cache[*certificate.Shown] // by the wire
+	suspect  bool    // the last packet
+	yielded  []*conn // for others, since the last packet; nil: forgotten by then
 
 	now         time.Time // of the packet at hand
 	exchanges   []telemetry.Exchange
@@ -55,7 +53,6 @@ func New(c Config) *Inspector {
 		config: c, byID: map[uint64]*conn{}, byStream: map[*stream.Conversation]*conn{},
 		budget:  stream.NewBudget(c.Streams),
 		queries: dns.NewTable(c.MaxQueries, c.QueryTimeout), asked: map[uint64]askedQuery{},
-		shown: certificate.NewCache[*certificate.Shown](rememberEntries, rememberBytes),
 	}
 	i.budget.OnEvict = i.evicted
 	i.budget.OnYield = func(s *stream.Conversation) { i.yielded = append(i.yielded, i.byStream[s]) }

@@ -72,9 +72,6 @@ func (i *Inspector) SetPolicy(v Version, now time.Time) {
 	}
 	n.certificates = slices.Contains(v.Policy.Capabilities(), "certificates")
 	n.logins = loginRulesOf(v.Policy)
-	if i.config.Logins != nil {
-		i.config.Logins.Clear()
-	}
 	n.learns = slices.Contains(v.Policy.Capabilities(), "names") && i.config.Names != nil
 	old := i.version
 	i.version = n

@@ -34,10 +34,9 @@ type Logins interface {
 	// Judge says what is to become of the login on a connection that waits for it, by
 	// verdicts that Add gave the number of.
 	Judge(t packet.Tuple, verdicts uint32)
-	// Add makes verdicts known, and returns their number; 0: they cannot be.
+	// Add makes verdicts known, and returns their number; 0: they cannot be. They are
+	// asked for until SetPolicy.
 	Add(LoginVerdicts) uint32
-	// Clear forgets the verdicts that were added.
-	Clear()
 	// Forget says that nobody asks for a connection's login any more.
 	Forget(packet.Tuple)
 }

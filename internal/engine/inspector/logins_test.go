@@ -25,7 +25,6 @@ type sshd struct {
 	added    []inspector.LoginVerdicts
 	judges   uint32
 	forgot   int
-	cleared  int
 	numbered uint32
 }
 
@@ -36,7 +35,6 @@ func (s *sshd) Add(v inspector.LoginVerdicts) uint32 {
 	s.numbered++
 	return s.numbered
 }
-func (s *sshd) Clear()                     { s.cleared++; s.added = nil }
 func (s *sshd) Forget(packet.Tuple)        { s.forgot++ }
 func (s *sshd) config(c *inspector.Config) { c.Logins, c.LateWait = s, 150*time.Second }
 func inbound(c *inspector.Connection)      { c.Direction = packet.Inbound }
@@ -196,11 +194,13 @@ func TestLoginVerdicts(t *testing.T) {
 	if len(s.added) != 1 || s.judges != 1 {
 		t.Errorf("the same verdicts were added again: %+v", s.added)
 	}
+	s.added = nil
 	w.apply("default_action: allow\n" + keys(rule("one", "block", keyA)))
 	want = []inspector.LoginVerdicts{{Keys: map[string]bool{keyA: true}}}
 	if !reflect.DeepEqual(s.added, want) || s.judges != 2 {
 		t.Errorf("by the next policy: %+v, of which number %d counts", s.added, s.judges)
 	}
+	s.added = nil
 	w.apply("rules:\n" + rule("one", "block", keyA))
 	if len(s.added) != 0 {
 		t.Errorf("in detect mode: %+v", s.added)

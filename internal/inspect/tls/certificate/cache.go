@@ -2,16 +2,19 @@ package certificate
 
 import (
 	"container/list"
+	"sync"
 	"time"
 )
 
 // Cache remembers something of servers for a time, within bounds: what was put first
-// gives way. It is not for concurrent use.
+// gives way. It is safe for concurrent use.
 type Cache[V any] struct {
 	entries, bytes int // the bounds
-	used           int
-	byServer       map[Server]*list.Element
-	order          *list.List // of *cached[V]; the front was put first
+
+	mu       sync.Mutex // guards the rest
+	used     int
+	byServer map[Server]*list.Element
+	order    *list.List // of *cached[V]; the front was put first
 }
 
 type cached[V any] struct {
@@ -29,6 +32,8 @@ func NewCache[V any](entries, bytes int) *Cache[V] {
 // Put remembers value, of size bytes, until then. It takes the place of what was
 // remembered of the server before. What is larger than the cache is not remembered.
 func (c *Cache[V]) Put(s Server, value V, size int, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if e := c.byServer[s]; e != nil {
 		c.remove(e)
 	}
@@ -45,6 +50,8 @@ func (c *Cache[V]) Put(s Server, value V, size int, until time.Time) {
 
 // Get finds what is remembered of a server at now.
 func (c *Cache[V]) Get(s Server, now time.Time) (value V, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	e := c.byServer[s]
 	if e == nil {
 		return value, false
@@ -58,7 +65,11 @@ func (c *Cache[V]) Get(s Server, now time.Time) (value V, ok bool) {
 }
 
 // Len is the number of entries, of those that are over among them.
-func (c *Cache[V]) Len() int { return len(c.byServer) }
+func (c *Cache[V]) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byServer)
+}
 
 func (c *Cache[V]) remove(e *list.Element) {
 	k := c.order.Remove(e).(*cached[V])
