@@ -40,6 +40,9 @@ func validateConfig(c *Config) error {
 	}
 	if c.URL.HasValue() {
 		errs = append(errs, validateURL(c.URL.Get()))
+		if c.ReloadInterval == 0 && c.URL.Get().Sha256 == "" {
+			errs = append(errs, errors.New("reload_interval is 0, by which url::poll_interval would not count: set another, or url::sha256 for a policy that is not to change"))
+		}
 	}
 	if c.ReloadInterval < 0 {
 		errs = append(errs, fmt.Errorf("reload_interval is %v: it must not be negative; 0 means that changes are not looked for", c.ReloadInterval))

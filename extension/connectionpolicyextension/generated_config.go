@@ -85,7 +85,7 @@ type Config struct {
 	OneFile bool `mapstructure:"one_file"`
 	// The policy itself. One of this, `file` and `url`.
 	Policy map[string]any `mapstructure:"policy,omitempty"`
-	// How often the policy and its lists are looked at for changes; 0 means never.
+	// How often the policy and its lists are looked at for changes; 0 means never, which is not accepted for a `url` without `sha256`.
 	ReloadInterval time.Duration `mapstructure:"reload_interval"`
 	// The folder where the last good policy is kept. The default is what systemd sets (`$STATE_DIRECTORY`), else `/var/lib/weir`; with allow_insecure_files nothing is kept unless this is set.
 	StateDirectory string `mapstructure:"state_directory,omitempty"`

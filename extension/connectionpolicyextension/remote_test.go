@@ -285,5 +285,10 @@ func TestURLConfig(t *testing.T) {
 	u.Endpoint = "https://policies.example.com/"
 	both := Config{File: "p.yaml", URL: configoptional.Some(u)}
 	require.ErrorContains(t, both.Validate(), "more than one is set")
+	never := Config{URL: configoptional.Some(u)}
+	require.ErrorContains(t, never.Validate(), "url::poll_interval would not count")
+	u.Sha256 = hash
+	never.URL = configoptional.Some(u)
+	require.NoError(t, never.Validate())
 	assert.EqualValues(t, 64<<20, policy.MaxPolicySize, "what the documentation says")
 }

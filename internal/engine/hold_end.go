@@ -125,6 +125,7 @@ func (l *look) handOn() (packets []*datapath.HeldPacket) {
 func (l *look) giveUp(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.write() // what the kernel was too busy for
 	for _, k := range l.holding {
 		h := k.hold
 		if h.ending && now.Sub(h.endingSince) > l.maxWait {

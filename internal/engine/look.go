@@ -24,6 +24,8 @@ type look struct {
 	names  *names.Table
 	prober *probe.Prober // nil: nobody answers for certificates that are hidden
 	said   *pendingExchanges
+	// put is datapath.Settle, but in tests.
+	put func([]datapath.Settlement) ([]datapath.SettleResult, error)
 
 	mu        sync.Mutex // guards the rest: a change of policy comes from elsewhere
 	inspector *inspector.Inspector
@@ -93,7 +95,7 @@ type lookCounts struct {
 // newLook makes one of so many.
 func newLook(all *looks, c *InspectConfig, idle time.Duration, of int) *look {
 	l := &look{
-		data: all.data, log: all.log, names: all.names, prober: all.prober, said: &all.said,
+		data: all.data, log: all.log, names: all.names, prober: all.prober, said: &all.said, put: all.data.Settle,
 		seen: map[uint64]*lookedAt{}, holding: map[uint64]*lookedAt{}, maxWait: c.MaxWait,
 		gone: map[uint64]struct{}{}, goneBefore: map[uint64]struct{}{},
 		shares: heldShares{of: map[netip.Addr]int{}}, mostHeld: maxHeldOfAll / of, mostRemembered: maxReleasedOfAll / of,

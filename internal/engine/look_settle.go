@@ -101,7 +101,14 @@ func (l *look) write() {
 	results := l.hand(l.settlements)
 	var held []*lookedAt
 	var late []datapath.Settlement
+	var busy map[*lookedAt]datapath.Settlement
 	for i, k := range l.of {
+		if i < len(results) && results[i] == datapath.SettledBusy {
+			if busy == nil {
+				busy = map[*lookedAt]datapath.Settlement{}
+			}
+			busy[k] = l.settlements[i]
+		}
 		if k.over && i < len(results) && results[i] == datapath.SettledOtherTables {
 			// Nobody judges it again, and its end waits.
 			late = append(late, l.settlements[i])
@@ -120,6 +127,9 @@ func (l *look) write() {
 	clear(l.of)
 	clear(l.settlements)
 	l.of, l.settlements = l.of[:0], l.settlements[:0]
+	for k, s := range busy {
+		*l.settlement(k) = s // it is tried again the next time
+	}
 	if len(late) > 0 {
 		l.hand(late)
 	}
@@ -134,7 +144,7 @@ func (l *look) write() {
 // A verdict by a policy that is not in force is void, with all that came with it: the
 // connection is judged again by the one that is, see setPolicy.
 func (l *look) hand(settlements []datapath.Settlement) []datapath.SettleResult {
-	results, err := l.data.Settle(settlements)
+	results, err := l.put(settlements)
 	if err != nil {
 		l.counts.failed += uint64(len(settlements))
 		l.log.Error("What was found out about connections cannot be written into the kernel's table.", zap.Error(err))
