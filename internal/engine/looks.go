@@ -9,6 +9,7 @@ import (
 	"github.com/weirnet/weir/internal/datapath"
 	"github.com/weirnet/weir/internal/engine/inspector"
 	"github.com/weirnet/weir/internal/names"
+	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/probe"
 	"github.com/weirnet/weir/internal/telemetry"
 )
@@ -51,14 +52,23 @@ func newLooks(c *InspectConfig, idle time.Duration, data *datapath.Datapath, log
 	return l
 }
 
-// of is the one that looks into a connection.
-func (l *looks) of(id uint64) *look { return l.all[datapath.QueueOf(id, len(l.all))] }
+// portLLMNR is that of Link-Local Multicast Name Resolution (RFC 4795).
+const portLLMNR = 5355
+
+// of is the one that looks into a connection. What is asked of a group is answered by others,
+// in connections of their own: one looks into all of them.
+func (l *looks) of(id uint64, t *packet.Tuple) *look {
+	if t.Protocol == packet.UDP && (t.SourcePort == portLLMNR || t.DestinationPort == portLLMNR) {
+		return l.all[0]
+	}
+	return l.all[datapath.QueueOf(id, len(l.all))]
+}
 
 // copies takes what the kernel has copied, in its order.
 func (l *looks) copies(batch []datapath.Copy) {
 	for len(batch) > 0 {
-		of, n := l.of(batch[0].ID), 1
-		for n < len(batch) && l.of(batch[n].ID) == of {
+		of, n := l.of(batch[0].ID, &batch[0].Tuple), 1
+		for n < len(batch) && l.of(batch[n].ID, &batch[n].Tuple) == of {
 			n++
 		}
 		of.copies(batch[:n])
@@ -69,8 +79,8 @@ func (l *looks) copies(batch []datapath.Copy) {
 // held takes packets that the kernel holds.
 func (l *looks) held(batch []datapath.Held) {
 	for len(batch) > 0 {
-		of, n := l.of(batch[0].ID), 1
-		for n < len(batch) && l.of(batch[n].ID) == of {
+		of, n := l.of(batch[0].ID, &batch[0].Tuple), 1
+		for n < len(batch) && l.of(batch[n].ID, &batch[n].Tuple) == of {
 			n++
 		}
 		of.held(batch[:n])
@@ -79,19 +89,18 @@ func (l *looks) held(batch []datapath.Held) {
 }
 
 // over says that the end of connections was told, whether or not they are looked into.
-func (l *looks) over(ids []uint64, now time.Time) {
-	if len(ids) > 0 {
-		l.data.CatchUp() // with what they have answered last
+func (l *looks) over(ends []*datapath.Event, now time.Time) {
+	if len(ends) == 0 {
+		return
 	}
-	by := make([][]uint64, len(l.all))
-	for _, id := range ids {
-		queue := datapath.QueueOf(id, len(l.all))
-		by[queue] = append(by[queue], id)
+	l.data.CatchUp() // with what they have answered last
+	by := map[*look][]uint64{}
+	for _, e := range ends {
+		of := l.of(e.ID, &e.Tuple)
+		by[of] = append(by[of], e.ID)
 	}
-	for queue, ids := range by {
-		if len(ids) > 0 {
-			l.all[queue].over(ids, now)
-		}
+	for of, ids := range by {
+		of.over(ids, now)
 	}
 }
 

@@ -26,12 +26,13 @@ func (e *Engine) hand(events []datapath.Event, sink Sink) {
 	defer e.handing.Unlock()
 	e.records, e.ended = e.records[:0], e.ended[:0]
 	now := time.Now()
+	var ends []*datapath.Event
 	for i := range events {
 		if telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd && events[i].Count <= 1 {
-			e.ended = append(e.ended, events[i].ID)
+			e.ended, ends = append(e.ended, events[i].ID), append(ends, &events[i])
 		}
 	}
-	e.looks.over(e.ended, now)
+	e.looks.over(ends, now)
 	said := e.looks.said.has(e.ended)
 	for i := range events {
 		isEnd := telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd

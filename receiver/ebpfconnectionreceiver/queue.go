@@ -27,7 +27,7 @@ func (e *entry) weight() int {
 // dropped and counted, since the engine's reader must keep up with the kernel; a
 // patient queue has it wait instead, for a capture.
 type queue struct {
-	limit   int // of the weights together
+	limit   int // of the weights together, but for changesBeyond
 	patient bool
 	// ready has a token where a sleeping taker has something to do.
 	ready chan struct{}
@@ -35,7 +35,7 @@ type queue struct {
 	room *sync.Cond
 
 	mu     sync.Mutex
-	ring   []entry // grows up to limit
+	ring   []entry // grows up to the limits
 	head   int     // index of the oldest
 	length int
 	weight int // of what is there
@@ -44,6 +44,10 @@ type queue struct {
 	// fit.
 	dropped, late, pushed uint64
 }
+
+// changesBeyond is for how many records about the policy there is room where a flood of
+// connections has taken all: they are few, and who is asked to confirm one must hear of it.
+const changesBeyond = 64
 
 func newQueue(limit int, patient bool) *queue {
 	q := &queue{limit: limit, patient: patient, ready: make(chan struct{}, 1)}
@@ -89,7 +93,11 @@ func (q *queue) putChange(change telemetry.PolicyChange) {
 // push appends an entry; with wait, once there is room or the queue is closed.
 func (q *queue) push(e entry, wait bool) {
 	weight := e.weight()
-	for wait && !q.closed && !q.fits(weight) {
+	limit := q.limit
+	if e.change != nil {
+		limit += changesBeyond
+	}
+	for wait && !q.closed && !q.fits(weight, limit) {
 		q.wake()
 		q.room.Wait()
 	}
@@ -97,7 +105,7 @@ func (q *queue) push(e entry, wait bool) {
 		q.late++
 		return
 	}
-	if !q.fits(weight) {
+	if !q.fits(weight, limit) {
 		q.dropped++
 		return
 	}
@@ -110,11 +118,15 @@ func (q *queue) push(e entry, wait bool) {
 	q.pushed++
 }
 
-// fits says whether there is room. One entry always has it.
-func (q *queue) fits(weight int) bool { return q.length == 0 || q.weight+weight <= q.limit }
+// fits says whether there is room within a limit. One entry always has it.
+func (q *queue) fits(weight, limit int) bool { return q.length == 0 || q.weight+weight <= limit }
 
 func (q *queue) grow() {
-	larger := make([]entry, min(max(2*len(q.ring), 64), q.limit))
+	most := q.limit
+	if len(q.ring) >= q.limit {
+		most += changesBeyond
+	}
+	larger := make([]entry, min(max(2*len(q.ring), 64), most))
 	n := copy(larger, q.ring[q.head:])
 	copy(larger[n:], q.ring[:q.head])
 	q.ring, q.head = larger, 0

@@ -41,10 +41,27 @@ func TestQueueKeepsOrderAndBounds(t *testing.T) {
 func TestQueueOverflowIsCounted(t *testing.T) {
 	q := newQueue(3, false)
 	q.put(connections(telemetry.ConnectionStart, 5), everything)
-	q.putChange(telemetry.PolicyChange{})
 	length, dropped, _ := q.counts()
 	assert.Equal(t, 3, length)
-	assert.Equal(t, uint64(3), dropped)
+	assert.Equal(t, uint64(2), dropped)
+}
+
+// TestQueueHasRoomForChanges: of the policy is told also where a flood has filled the queue,
+// in its place; but not without a bound.
+func TestQueueHasRoomForChanges(t *testing.T) {
+	q := newQueue(100, false)
+	q.put(connections(telemetry.ConnectionStart, 150), everything)
+	for range changesBeyond + 5 {
+		q.putChange(telemetry.PolicyChange{})
+		q.put(connections(telemetry.ConnectionStart, 1), everything)
+	}
+	length, dropped, _ := q.counts()
+	assert.Equal(t, 100+changesBeyond, length)
+	assert.Equal(t, uint64(50+changesBeyond+5+5), dropped)
+	batch := make([]entry, 1000)
+	for i, e := range batch[:q.take(batch)] {
+		assert.Equal(t, i >= 100, e.change != nil, "record %d", i)
+	}
 }
 
 func TestQueueFilters(t *testing.T) {

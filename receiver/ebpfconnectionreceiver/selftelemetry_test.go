@@ -84,11 +84,11 @@ func TestSelfTelemetry(t *testing.T) {
 	lost := func(value int64, attributes ...attribute.KeyValue) metricdata.DataPoint[int64] {
 		return metricdata.DataPoint[int64]{Value: value, Attributes: attribute.NewSet(attributes...)}
 	}
-	metadatatest.AssertEqualWeirQueueLength(t, tel, []metricdata.DataPoint[int64]{lost(4, logs), lost(0, traces)}, exact)
+	metadatatest.AssertEqualWeirQueueLength(t, tel, []metricdata.DataPoint[int64]{lost(5, logs), lost(0, traces)}, exact)
 	metadatatest.AssertEqualWeirEventsDelivered(t, tel, []metricdata.DataPoint[int64]{lost(0, logs), lost(0, traces)}, exact)
 	metadatatest.AssertEqualWeirEventsLost(t, tel, []metricdata.DataPoint[int64]{
 		lost(3, cause("ring_full")),
-		lost(4, cause("queue_full"), logs), lost(0, cause("refused"), logs), lost(0, cause("shutdown"), logs),
+		lost(3, cause("queue_full"), logs), lost(0, cause("refused"), logs), lost(0, cause("shutdown"), logs),
 		lost(0, cause("queue_full"), traces), lost(1, cause("refused"), traces), lost(0, cause("shutdown"), traces),
 	}, exact)
 

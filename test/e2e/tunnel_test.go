@@ -1,8 +1,8 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
-	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -50,7 +50,15 @@ func overlay(t *testing.T) (near, far *host) {
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	near, far := overlay(t)
-	w := start(t, near, config{interfaces: "{include: [weir0, overlay]}"})
+	// A tunnel whose packets are held up for longer than the timeout would be two.
+	w := start(t, near, config{
+		interfaces: "{include: [weir0, overlay]}", timeouts: "{tcp: 60s, tcp_closing: 20s, udp: 5s, icmp: 1s}",
+	})
+	type tunnel struct {
+		from string
+		sent counts
+	}
+	var tunnels []tunnel
 	for _, direction := range []string{"outbound", "inbound"} {
 		c := way{from: near, to: far, destination: "198.18.7.2:80", near: near}
 		if direction == "inbound" {
@@ -65,15 +73,15 @@ func TestOverlay(t *testing.T) {
 		if direction == "inbound" {
 			source, destination = destination, source
 		}
-		// Linux draws a tunnel's source port from what it carries: it is another for
-		// each connection, and end.
-		for from, sent := range map[string]counts{"198.18.0.1": source, "198.18.0.2": destination} {
-			want := counts{sent.packets, sent.bytes + sent.packets*vxlanHeaders}
-			w.awaitRecord(t, "the tunnel's end", func(r record) bool {
-				return r.event == "weir.connection.end" && r.num("destination.port") == vxlanPort &&
-					r.str("source.address") == netip.MustParseAddr(from).String() &&
-					r.num("weir.source.packets") == want.packets && r.num("weir.source.bytes") == want.bytes
-			})
-		}
+		tunnels = append(tunnels, tunnel{"198.18.0.1", source}, tunnel{"198.18.0.2", destination})
+	}
+	// Linux draws a tunnel's source port from what it carries: it is another for each
+	// connection, and end.
+	for _, of := range tunnels {
+		want := counts{of.sent.packets, of.sent.bytes + of.sent.packets*vxlanHeaders}
+		w.awaitRecord(t, fmt.Sprintf("the tunnel's end at %s: %v", of.from, want), func(r record) bool {
+			return r.event == "weir.connection.end" && r.num("destination.port") == vxlanPort && r.str("source.address") == of.from &&
+				r.num("weir.source.packets") == want.packets && r.num("weir.source.bytes") == want.bytes
+		})
 	}
 }

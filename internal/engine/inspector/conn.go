@@ -45,8 +45,10 @@ type conn struct {
 	cut bool
 	// deaf: what the server said before the client is lost.
 	deaf bool
-	// asks: a query of DNS was seen.
-	asks bool
+	// asks: a query of DNS was seen. queries are the cookies of those that wait for an
+	// answer.
+	asks    bool
+	queries []uint64
 	// isMissed: see Connection.Missed.
 	isMissed bool
 	// offered is how many bytes came whose protocol is not known: of datagrams, or of
@@ -179,6 +181,7 @@ func (i *Inspector) evicted(s *stream.Conversation) {
 }
 
 func (i *Inspector) forget(c *conn) {
+	i.leaveUnanswered(c)
 	delete(i.byID, c.ID)
 	delete(i.byStream, &c.streams)
 	i.unlink(c)

@@ -1,6 +1,8 @@
 package inspector
 
 import (
+	"slices"
+
 	"github.com/weirnet/weir/internal/inspect/dns"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
@@ -9,12 +11,6 @@ import (
 
 // maxAnswers is the number of records of an answer that are told.
 const maxAnswers = 128
-
-// askedQuery is what the record of a query has before its answer comes.
-type askedQuery struct {
-	connection telemetry.ConnectionRef
-	judgement  telemetry.Judgement
-}
 
 // dnsReader reads DNS over TCP.
 type dnsReader struct{ parser dns.Parser }
@@ -143,7 +139,14 @@ func (i *Inspector) ask(c *conn, tuple packet.Tuple, m *dns.Message, v *verdict)
 	switch {
 	case !i.config.Report.DNS:
 	case i.queries.Counters.Asked > before.Asked:
-		i.asked[i.cookie] = askedQuery{c.ref(), i.judgement(v)}
+		q := &m.Questions[0]
+		i.asked[i.cookie] = telemetry.Exchange{
+			Kind: telemetry.DNSQuery, Time: i.now, Connection: c.ref(), Judgement: i.judgement(v), Protocol: "dns",
+			DNS: &telemetry.DNSExchange{
+				Name: q.Name.String(), Type: dns.TypeName(q.Type), Transport: transportOf(&tuple), Service: m.Protocol.String(),
+			},
+		}
+		c.queries = append(c.queries, i.cookie)
 	case i.queries.Counters.Unpaired > before.Unpaired:
 		i.query(c, m, 0, v)
 	}
@@ -174,12 +177,10 @@ func (i *Inspector) answer(c *conn, tuple packet.Tuple, m *dns.Message) {
 	if i.version.learns && m.Problem == dns.None {
 		i.learner.learn(i.config.Names, tuple, e, m, i.now)
 	}
-	x, ok := i.asked[e.Cookie]
+	record, ok := i.wasAsked(e.Cookie)
 	if !ok {
 		return
 	}
-	delete(i.asked, e.Cookie)
-	record := exchangeOf(e, &x)
 	record.Answered = i.now
 	record.Problem = problemOf("the answer", m.Problem)
 	record.DNS.ResponseCode = dns.RCodeName(m.RCode)
@@ -208,27 +209,40 @@ func (i *Inspector) unasked(c *conn, m *dns.Message) {
 	i.exchanges = append(i.exchanges, e)
 }
 
+// wasAsked is the record of a query, whose connection waits for its answer no more.
+func (i *Inspector) wasAsked(cookie uint64) (record telemetry.Exchange, ok bool) {
+	if record, ok = i.asked[cookie]; !ok {
+		return record, false
+	}
+	delete(i.asked, cookie)
+	if c := i.byID[record.Connection.ID]; c != nil {
+		if at := slices.Index(c.queries, cookie); at >= 0 {
+			c.queries = slices.Delete(c.queries, at, at+1)
+		}
+	}
+	return record, true
+}
+
 // unanswered tells of a query that no answer came to.
 func (i *Inspector) unanswered(e *dns.Exchange) {
-	if x, ok := i.asked[e.Cookie]; ok {
-		delete(i.asked, e.Cookie)
-		i.exchanges = append(i.exchanges, exchangeOf(e, &x))
+	if record, ok := i.wasAsked(e.Cookie); ok {
+		i.exchanges = append(i.exchanges, record)
 	}
+}
+
+// leaveUnanswered tells of the queries of a connection that is not known any more. An answer
+// that comes all the same is learned from.
+func (i *Inspector) leaveUnanswered(c *conn) {
+	for _, cookie := range c.queries {
+		i.exchanges = append(i.exchanges, i.asked[cookie])
+		delete(i.asked, cookie)
+	}
+	c.queries = nil
 }
 
 func (i *Inspector) expireQueries() {
 	for e := i.queries.Expire(i.now); e != nil; e = i.queries.Expire(i.now) {
 		i.unanswered(e)
-	}
-}
-
-func exchangeOf(e *dns.Exchange, x *askedQuery) telemetry.Exchange {
-	return telemetry.Exchange{
-		Kind: telemetry.DNSQuery, Time: e.Asked, Connection: x.connection, Judgement: x.judgement, Protocol: "dns",
-		DNS: &telemetry.DNSExchange{
-			Name: e.Name().String(), Type: dns.TypeName(e.Type),
-			Transport: transportOf(&e.Tuple), Service: e.Protocol.String(),
-		},
 	}
 }
 

@@ -30,7 +30,7 @@ type Inspector struct {
 	oldest   *conn // in the order of their last packets
 	newest   *conn
 	queries  *dns.Table
-	asked    map[uint64]askedQuery // by cookie
+	asked    map[uint64]telemetry.Exchange // queries that wait for an answer, by cookie
 	cookie   uint64
 	learner  learner
 	message  dns.Message
@@ -52,7 +52,7 @@ func New(c Config) *Inspector {
 	i := &Inspector{
 		config: c, byID: map[uint64]*conn{}, byStream: map[*stream.Conversation]*conn{},
 		budget:  stream.NewBudget(c.Streams),
-		queries: dns.NewTable(c.MaxQueries, c.QueryTimeout), asked: map[uint64]askedQuery{},
+		queries: dns.NewTable(c.MaxQueries, c.QueryTimeout), asked: map[uint64]telemetry.Exchange{},
 	}
 	i.budget.OnEvict = i.evicted
 	i.budget.OnYield = func(s *stream.Conversation) { i.yielded = append(i.yielded, i.byStream[s]) }
