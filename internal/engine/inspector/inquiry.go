@@ -89,7 +89,12 @@ const (
 // serverOf is the server of a handshake, as certificates that the wire showed are
 // remembered.
 func (c *conn) serverOf(client *hello.Client) certificate.Server {
-	s := certificate.Server{Address: netip.AddrPortFrom(c.Tuple.Destination, c.Tuple.DestinationPort), QUIC: c.quic != nil}
+	s := certificate.Server{
+		Address: netip.AddrPortFrom(c.Tuple.Destination, c.Tuple.DestinationPort), Zone: c.Tuple.Zone, QUIC: c.quic != nil,
+	}
+	if c.Tuple.Destination.IsLinkLocalUnicast() {
+		s.Interface = c.Interface
+	}
 	if client.ServerName.State == policy.Known {
 		s.Name = client.ServerName.Value
 	}

@@ -84,6 +84,31 @@ func TestInquiry(t *testing.T) {
 	}
 }
 
+// TestInquiryElsewhere: the same address in another network is another server's.
+func TestInquiryElsewhere(t *testing.T) {
+	linkLocal := netip.MustParseAddr("fe80::1")
+	servers := map[certificate.Server]string{}
+	for name, to := range map[string]func(*inspector.Connection){
+		"":                 nil,
+		"VLAN 7":           func(c *inspector.Connection) { c.Tuple.Zone.Outer = 7 },
+		"VLAN 8":           func(c *inspector.Connection) { c.Tuple.Zone.Outer = 8 },
+		"link-local, eth0": func(c *inspector.Connection) { c.Tuple.Destination = linkLocal },
+		"link-local, eth1": func(c *inspector.Connection) { c.Tuple.Destination, c.Interface = linkLocal, "eth1" },
+	} {
+		w := newWorld(t, byIssuer, asking)
+		c := w.connect(443, to)
+		c.segment(0, packet.SYN, "")
+		c.segment(1, packet.SYN|packet.ACK, "")
+		c.segment(0, packet.ACK, "")
+		c.client(shake(t, "good.example", tls.VersionTLS13)[0].text)
+		q, ok := w.asked[c.c.ID]
+		if same, there := servers[q.Server]; !ok || there {
+			t.Errorf("%q: the question is %+v, as that of %q", name, q, same)
+		}
+		servers[q.Server] = name
+	}
+}
+
 // TestNoInquiry: nobody is asked about connections of others, within others, or where
 // nothing is enforced.
 func TestNoInquiry(t *testing.T) {

@@ -3,12 +3,17 @@ package certificate
 import (
 	"net/netip"
 
+	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/policy"
 )
 
 // Server is what a certificate is shown for: a server may have one for each.
 type Server struct {
 	Address netip.AddrPort
+	// Zone is the network that Address belongs to; Interface where it is, of an address
+	// that every link has for itself.
+	Zone      packet.Zone
+	Interface string
 	// Name is the server name that the client sends, in lower case; empty without.
 	Name string
 	// Protocols are those of ALPN that it offers, separated by NUL.
