@@ -21,7 +21,7 @@ skipped='^(TestMany|TestLarge|TestClassBench|TestMutants|TestHoldMutants|TestSwa
 fewer='-weir.frames=20000 -weir.sequences=300'
 # Lives of the Collector: enforced with it dead, unloaded, its own exports, reset; and
 # devices that few kernels in use for tests have: VLANs, VRFs, VXLAN.
-whole='^(TestDeadAgent|TestUnloadLeavesNothing|TestExport|TestRefusedAtOnce|TestVLANs|TestVLANBlocked|TestVLANRouter|TestOpenInVLAN|TestVLANInVRF|TestVRFs|TestEnslaved|TestOpenInVRF|TestOverlay)$'
+whole='^(TestDeadAgent|TestUnloadLeavesNothing|TestExport|TestRefusedAtOnce|TestVLANs|TestVLANBlocked|TestVLANRouter|TestOpenInVLAN|TestVLANInVRF|TestVRFs|TestEnslaved|TestOpenInVRF|TestProbeInVRF|TestOverlay)$'
 
 scripts/kernels/tests.sh "$work/tests"
 cat >"$work/tests/tests/list" <<LIST

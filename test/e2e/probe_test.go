@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -56,30 +57,9 @@ func TestCertificateProbe(t *testing.T) {
 			w := start(t, l.a, config{policy: string(newPolicy(t, probedPolicy)), receiver: "inspect: {certificate_probe: " + setting + "}"})
 			for i, f := range families {
 				at := netip.AddrPortFrom(l.address(l.b, f, 0), 8443)
-				listener := tls.NewListener(l.b.listenTCP(t, at), &tls.Config{
-					MinVersion: tls.VersionTLS13,
-					GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-						c, ok := shows[h.ServerName]
-						if !ok {
-							return nil, errors.New("no certificate for that name")
-						}
-						return &c, nil
-					},
-				})
-				go func() {
-					for {
-						c, err := listener.Accept()
-						if err != nil {
-							return
-						}
-						go func() {
-							io.Copy(c, c)
-							c.Close()
-						}()
-					}
-				}()
+				l.b.showTLS(t, at, shows)
 				for name, passes := range map[string]bool{"good.example.com": setting == "auto", "old.example.com": false} {
-					err := sayByTLS(l.a, at, name)
+					err := sayByTLS(l.a, "", at, name)
 					if (err == nil) != passes {
 						t.Errorf("%v, %s: %v", f, name, err)
 					}
@@ -110,18 +90,69 @@ func TestCertificateProbe(t *testing.T) {
 	}
 }
 
-// sayByTLS has something said again by a server of TLS 1.3.
-func sayByTLS(h *host, at netip.AddrPort, name string) error {
-	d := h.dialTCP(at, patience)
-	if d.err != nil {
-		return d.err
+// TestProbeInVRF: the server is asked in the VRF of the connection, and what it shows is not
+// another's who has its address in another.
+func TestProbeInVRF(t *testing.T) {
+	t.Parallel()
+	h, red, blue, _ := tenants(t)
+	const name = "good.example.com"
+	at := mustAddrPort("198.18.0.2:8443")
+	red.showTLS(t, at, map[string]tls.Certificate{name: certificateUntil(t, name, 24*time.Hour)})
+	blue.showTLS(t, at, map[string]tls.Certificate{name: certificateUntil(t, name, -24*time.Hour)})
+	start(t, h, config{policy: string(newPolicy(t, probedPolicy)), interfaces: "{include: ['red?', 'blue?']}"})
+	for range 2 { // and as it is remembered
+		if err := sayByTLS(h, "red", at, name); err != nil {
+			t.Errorf("by red, whose server shows a good certificate: %v", err)
+		}
+		if sayByTLS(h, "blue", at, name) == nil {
+			t.Error("blue's server shows an expired certificate, and is spoken to")
+		}
 	}
-	defer d.conn.Close()
-	d.conn.SetDeadline(time.Now().Add(patience))
-	c := tls.Client(d.conn, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+}
+
+// showTLS has a server of TLS 1.3 that shows each name's certificate, and says again what it
+// hears.
+func (h *host) showTLS(t *testing.T, at netip.AddrPort, shows map[string]tls.Certificate) {
+	t.Helper()
+	listener := tls.NewListener(h.listenTCP(t, at), &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c, ok := shows[h.ServerName]
+			if !ok {
+				return nil, errors.New("no certificate for that name")
+			}
+			return &c, nil
+		},
+	})
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				io.Copy(c, c)
+				c.Close()
+			}()
+		}
+	}()
+}
+
+// sayByTLS has something said again by a server of TLS 1.3; by way of a device, if any.
+func sayByTLS(h *host, device string, at netip.AddrPort, name string) error {
+	dialer := net.Dialer{Timeout: patience, KeepAlive: untold, Control: bound(device)}
+	var conn net.Conn
+	var err error
+	h.run(func() { conn, err = dialer.Dial("tcp", at.String()) })
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	c := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	if _, err := io.WriteString(c, "hello"); err != nil {
 		return err
 	}
-	_, err := io.ReadFull(c, make([]byte, 5))
+	_, err = io.ReadFull(c, make([]byte, 5))
 	return err
 }
