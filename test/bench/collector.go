@@ -34,7 +34,7 @@ func (c collectorConfig) yaml() string {
 	fmt.Fprintf(&b, "extensions:\n  connection_policy: {file: %q, allow_insecure_files: true}\n", c.policy)
 	exporter := "nop"
 	if c.endpoint == "" {
-		fmt.Fprintf(&b, "exporters:\n  file: {path: /dev/null, append: true}\n")
+		fmt.Fprintf(&b, "exporters:\n  file: {path: /dev/null, append: true, format: proto}\n")
 		exporter = "file"
 	} else {
 		// Blocks: whether the exporter keeps up is what is measured.

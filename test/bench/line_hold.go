@@ -18,6 +18,7 @@ import (
 const holdAbout = "Client, server and filter are processes of their own: client and server share a processor, what judges has the others. " +
 	"Weir (bin/weir) is on the server's host, in prevent mode, and holds each packet that a rule is about until it has an answer. " +
 	"HAProxy is on the same host, and refuses paths; it has a connection of its own to the server for each client's, as a filter has that the server does not notice. " +
+	"Both tell of each request: Weir by a record of OpenTelemetry (protobuf), HAProxy by a line; they go to /dev/null. " +
 	"Client and server run at real-time priority, so that other work on the machine hardly touches them; what judges does not."
 
 var holdFirstLine = line{
@@ -120,8 +121,11 @@ func startProxy(l *tcpLane, dir string, rules int, reuse string) (*exec.Cmd, fun
 	must(os.WriteFile(config, fmt.Appendf(nil, `
 global
   nbthread %d
+  log stdout format raw local0
 defaults
   mode http
+  log global
+  option httplog
   timeout connect 10s
   timeout client 1m
   timeout server 1m

@@ -23,8 +23,8 @@ type config struct {
 	telemetry  string
 }
 
-// Ends of UDP and ICMP are told after a second without packets.
-const shortTimeouts = "{tcp: 60s, tcp_closing: 20s, udp: 1s, icmp: 1s}"
+// Ends of UDP and ICMP are told after two seconds without packets.
+const shortTimeouts = "{tcp: 60s, tcp_closing: 20s, udp: 2s, icmp: 2s}"
 
 // yaml is the configuration that writes all signals into dir.
 func (c *config) yaml(dir string) string {
