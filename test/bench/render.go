@@ -141,13 +141,15 @@ var causes = map[string]string{
 	holdFirstLine.id: "the request makes the way to the agent and back: a packet waits until the agent wakes up, is read, parsed and judged, its verdict is written by a system call and the packet by another. " +
 		"The slowest percent waits for what else the agent does on its processor (perf): it writes its records and collects garbage, and once a second it passes over the flow table.",
 	holdRequestsLine.id: "answers go straight from the server to the client, with a copy in a ring buffer for the agent, so that the processor which the two share has all the work of TCP; a proxy, which ends both connections, does part of it on its own. " +
-		"Each request wakes the agent.",
+		"Of the agent's time (perf) three fifths are the thread that judges, half of that the packet's way through the kernel; the rest are the records of the requests, garbage, Go's scheduler, and the pass over the flow table.",
 	holdStreamLine.id: "while a body passes the agent is told of it once in 96 MiB, and the rest is the programs' work on each superpacket.",
 	holdConnectsLine.id: "of the agent's time (perf) a quarter is the request's way through its device, a tenth the verdict's way into the kernel, less than a hundredth the rules; the rest is to report the connection and its request, and Go's runtime. " +
 		"Where HAProxy pools its connections to the server, the processor which client and server share has less to do than without a filter.",
-	eventsLine.id: "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two.",
-	memoryLine.id: "the Collector's queue, of records that wait for the exporter, is largest while a million connections open.",
-	floodLine.id:  "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
+	eventsLine.id: "a record of OpenTelemetry with its attributes takes 1.8 µs to make and 0.8 µs to write, and each connection has two. " +
+		"Besides, each carries data, which is looked at: a quarter of the Collector's time (perf) is to take the copy, to begin a connection in the inspector, and to tell the kernel what is still looked for.",
+	memoryLine.id: "65,536 of the connections are looked into at a time (inspection.md), which takes 150 MB of Go's heap, and that may grow to twice of what lives in it before garbage is collected; besides, the queue of records that wait for the exporter is largest while a million connections open. " +
+		"What the process has before is in the section below.",
+	floodLine.id: "the connections of a flood time out together, once a second; ends that find the Collector's queue full (queue_size) are dropped, and counted as lost.",
 }
 
 // write adds a line's section.
