@@ -105,6 +105,7 @@ func TestLoadErrors(t *testing.T) {
 		"entry of a list file":  {"groups: {addresses: {a: {file: trackers.txt}}}", `trackers.txt:2: groups.addresses.a: ".tracker.example" is not an address`},
 		"protocol of layer4":    {rule("layer3: {other_protocols: tcp}"), "write layer4: tcp"},
 		"protocol":              {rule("layer3: {other_protocols: [GRE]}"), "did you mean gre?"},
+		"octal protocol":        {rule("layer3: {other_protocols: '047'}"), `"047" is not an IP protocol`},
 		"port range":            {rule("layer4: {tcp: 90-80}"), "90-80 ends before it begins; accepted: 0-65535 or a range 8000-8100; did you mean 80-90?"},
 		"port with zero":        {rule("layer4: {tcp: 080}"), "080 is not a port"},
 		"ICMP type":             {rule("layer4: {icmp: echo-requst}"), "did you mean echo-request?"},

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -113,8 +112,8 @@ func (c *cursor) protocol() (uint8, bool) {
 	}
 	p, known := protocolNames[s]
 	if !known {
-		n, err := strconv.ParseUint(s, 10, 8)
-		if err != nil {
+		n, ok := number(s, 255)
+		if !ok {
 			hint := ""
 			if near := nearest(strings.ToLower(s), slices.Sorted(maps.Keys(protocolNames))); near != "" {
 				hint = "did you mean " + near + "?"

@@ -321,7 +321,7 @@ func (c *cursor) size() int64 {
 			continue
 		}
 		n, err := strconv.ParseUint(digits, 10, 31)
-		if err == nil && n > 0 {
+		if err == nil && digits[0] != '0' {
 			return int64(n) << unit.shift
 		}
 		break
@@ -337,10 +337,11 @@ func (c *cursor) whole(most int) *int {
 	if !ok {
 		return nil
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > most || c.n.Kind != yaml.ScalarNode {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || int(n) > most || len(s) > 1 && s[0] == '0' || c.n.Kind != yaml.ScalarNode {
 		c.fail(quote(s)+" is not a number here", accepted, "")
 		return nil
 	}
-	return &n
+	whole := int(n)
+	return &whole
 }

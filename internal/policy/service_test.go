@@ -88,6 +88,8 @@ func TestServiceErrors(t *testing.T) {
 		"no mapping":        {"logging: info", `logging: found "info"; accepted: a mapping with the keys level, audit`, false},
 		"relative":          {"logging: {audit: {path: audit.log}}", `logging.audit.path: "audit.log" is not an absolute path; accepted: an absolute path`, false},
 		"size":              {"logging: {audit: {max_size: 10MB}}", `logging.audit.max_size: "10MB" is not a size; accepted: a size such as 512KiB, 100MiB`, false},
+		"octal size":        {"logging: {audit: {max_size: '010MiB'}}", `logging.audit.max_size: "010MiB" is not a size`, false},
+		"octal backups":     {"logging: {audit: {max_backups: 010}}", `logging.audit.max_backups: "010" is not a number here`, true},
 		"backups":           {"logging: {audit: {max_backups: -1}}", `logging.audit.max_backups: "-1" is not a number here; accepted: a number from 0`, false},
 		"no endpoint":       {"otel: {}", "otel: there is no endpoint; accepted: a host and a port, such as collector.example.com:4317", false},
 		"no URL":            {"otel: {endpoint: 'collector:4318', protocol: http}", `otel.endpoint: "collector:4318" is not a URL; accepted: a URL such as https://collector.example.com:4318; did you mean https://collector:4318?`, true},
