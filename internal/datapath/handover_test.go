@@ -229,8 +229,14 @@ func TestHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = watched(t, zap.NewNop(), 1<<10)
-	if d.handover != nil || !d.mapsPinned || len(entries(t, d)) != len(ours) {
-		t.Errorf("after it: %v, %t, %d entries", d.handover, d.mapsPinned, len(entries(t, d)))
+	if d.handover != nil || !d.mapsPinned {
+		t.Errorf("after it: %v, %t", d.handover, d.mapsPinned)
+	}
+	now := entries(t, d) // the kernel may have said something of its own meanwhile
+	for _, talk := range []*dialogue{first, second} {
+		if port := talk.source.Port(); now[port].Id != ours[port].Id {
+			t.Errorf("after it the entry of %v is %+v", talk.source, now[port])
+		}
 	}
 }
 
