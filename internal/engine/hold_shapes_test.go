@@ -80,7 +80,7 @@ var shapes = []shape{
 		}
 	}},
 	{name: "IP fragments", fails: true, silent: true, send: func(p *peer, data, _ []byte, _ func()) {
-		segment := tcpSegment(p.tuple, packet.ACK|packet.PSH, p.begin+1, p.next, data[:min(len(data), mss)])
+		segment := tcpSegment(p.tuple, packet.ACK|packet.PSH, p.begin+1, p.expects(), data[:min(len(data), mss)])
 		for _, ip := range fragments(p.tuple, segment, 32) {
 			p.wire.send(ip)
 		}
@@ -117,7 +117,7 @@ var shapes = []shape{
 	}},
 	// Every receiver drops the first.
 	{name: "wrong checksum", send: func(p *peer, data, other []byte, undecided func()) {
-		segment := tcpSegment(p.tuple, packet.ACK|packet.PSH, p.begin+1, p.next, other[:min(len(other), mss)])
+		segment := tcpSegment(p.tuple, packet.ACK|packet.PSH, p.begin+1, p.expects(), other[:min(len(other), mss)])
 		segment[16] ^= 0x55
 		p.wire.send(ipPacket(p.tuple, segment))
 		undecided()

@@ -89,7 +89,7 @@ func (e *Engine) lookInto(sink Sink) {
 func (e *Engine) tellExchanges(until time.Time, sink Sink) {
 	e.handing.Lock()
 	defer e.handing.Unlock()
-	e.looks.tell(until, exchangesOf(sink))
+	e.looks.said.hand(until, exchangesOf(sink))
 }
 
 func exchangesOf(s Sink) func([]telemetry.Exchange) {

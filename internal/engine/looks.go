@@ -11,7 +11,6 @@ import (
 	"github.com/weirnet/weir/internal/names"
 	"github.com/weirnet/weir/internal/packet"
 	"github.com/weirnet/weir/internal/probe"
-	"github.com/weirnet/weir/internal/telemetry"
 )
 
 // looks looks into the kernel's connections. Each is one look's, as its packets are one
@@ -154,12 +153,6 @@ func (l *looks) handOn() (packets []*datapath.HeldPacket) {
 	}
 	return packets
 }
-
-// pending says whether there are records of exchanges that were complete by then.
-func (l *looks) pending(until time.Time) bool { return l.said.pending(until) }
-
-// tell hands over the records of exchanges up to a time.
-func (l *looks) tell(until time.Time, hand func([]telemetry.Exchange)) { l.said.hand(until, hand) }
 
 // stats takes a snapshot of the counters.
 func (l *looks) stats() InspectStats {

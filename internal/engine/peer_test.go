@@ -227,6 +227,13 @@ func within(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// expects is the number of the byte that it expects next.
+func (p *peer) expects() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next
+}
+
 // opened says whether the other end has answered.
 func (p *peer) opened() bool {
 	p.mu.Lock()

@@ -36,12 +36,12 @@ func (e *Engine) hand(events []datapath.Event, sink Sink) {
 	said := e.looks.said.has(e.ended)
 	for i := range events {
 		isEnd := telemetry.Kind(events[i].Kind) == telemetry.ConnectionEnd
-		if isEnd && (said[events[i].ID] || e.looks.pending(events[i].Time)) {
+		if isEnd && (said[events[i].ID] || e.looks.said.pending(events[i].Time)) {
 			if len(e.records) > 0 {
 				sink.Connections(e.records)
 				e.records = e.records[:0]
 			}
-			e.looks.tell(events[i].Time, exchangesOf(sink))
+			e.looks.said.hand(events[i].Time, exchangesOf(sink))
 			e.looks.said.handOf(events[i].ID, exchangesOf(sink))
 		}
 		e.records = append(e.records, e.record(&events[i], now))

@@ -114,7 +114,7 @@ func TestProbeInVRF(t *testing.T) {
 // hears.
 func (h *host) showTLS(t *testing.T, at netip.AddrPort, shows map[string]tls.Certificate) {
 	t.Helper()
-	listener := tls.NewListener(h.listenTCP(t, at), &tls.Config{
+	h.echoTCP(t, at, &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			c, ok := shows[h.ServerName]
@@ -124,18 +124,6 @@ func (h *host) showTLS(t *testing.T, at netip.AddrPort, shows map[string]tls.Cer
 			return &c, nil
 		},
 	})
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				io.Copy(c, c)
-				c.Close()
-			}()
-		}
-	}()
 }
 
 // sayByTLS has something said again by a server of TLS 1.3; by way of a device, if any.
